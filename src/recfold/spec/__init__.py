@@ -2,6 +2,7 @@
 
 from recfold.spec.errors import InputError, nearest, unknown
 from recfold.spec.hashing import splitmix64, xxh64_strings
+from recfold.spec.reads import Read, ReadMode
 from recfold.spec.schema import (
     SAMPLE_GROUP,
     FeatureSpec,
@@ -19,6 +20,8 @@ __all__ = [
     "GroupSpec",
     "InputError",
     "LabelSpec",
+    "Read",
+    "ReadMode",
     "Schema",
     "Settings",
     "TableSpec",
