@@ -1,0 +1,19 @@
+"""Saves what a run needs to go on, atomically and without pickle, and never loads a torn one."""
+
+from recfold.checkpoint.flatten import flatten, unflatten
+from recfold.checkpoint.random_state import random_state, set_random_state
+from recfold.checkpoint.store import Found, best, latest, load, save, saved_steps, step_path
+
+__all__ = [
+    "Found",
+    "best",
+    "flatten",
+    "latest",
+    "load",
+    "random_state",
+    "save",
+    "saved_steps",
+    "set_random_state",
+    "step_path",
+    "unflatten",
+]
