@@ -1,0 +1,259 @@
+"""An open folded table: its splits, its parts, and the raw columns of their row groups."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recfold.spec import InputError, Schema, unknown
+from recfold.table.expand import expand_rows
+from recfold.table.files import Progress, checksum
+from recfold.table.manifest import FileEntry, Manifest, PartEntry, load_manifest
+
+
+def open_table(path: Path | str) -> "FoldedTable":
+    """Open a folded table; only its manifest is read.
+
+    Raises:
+        InputError: there is none, it is of a newer format version, or its manifest is damaged.
+    """
+    return FoldedTable(Path(path), load_manifest(Path(path)))
+
+
+class FoldedTable:
+    """A folded table on disk. Cheap to pickle: files are opened when they are first read.
+
+    Args:
+        path: its folder.
+        manifest: what is in it.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._parts: dict[str, tuple[Part, ...]] = {}
+
+    @property
+    def schema(self) -> Schema:
+        """The schema as the fold resolved it: kinds, groups, types, distinct."""
+        return self.manifest.log_schema
+
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that have samples, train first."""
+        return tuple(self.manifest.splits)
+
+    def parts(self, split: str) -> tuple["Part", ...]:
+        """The parts of one split, in order; always the same objects, so that their dictionaries are read once.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        if split not in self.manifest.splits:
+            raise unknown("split", split, self.manifest.splits)
+        if split not in self._parts:
+            entry = self.manifest.splits[split]
+            shared = _Dictionaries(self.path, entry.dictionaries)
+            self._parts[split] = tuple(
+                Part(self.path, split, index, part, shared) for index, part in enumerate(entry.parts)
+            )
+        return self._parts[split]
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Read every file and compare its checksum, and check the accounting.
+
+        Raises:
+            InputError: names the first file that is missing or damaged, and says how many there are.
+        """
+        files = self.manifest.files()
+        bad: list[str] = []
+        for done, entry in enumerate(files):
+            if progress is not None:
+                progress("verify", done, len(files))
+            problem = _problem(self.path / entry.path, entry)
+            if problem is not None:
+                bad.append(f"{self.path / entry.path} {problem}")
+        if progress is not None:
+            progress("verify", len(files), len(files))
+        if bad:
+            more = f" (and {len(bad) - 1} more of {len(files)} files)" if len(bad) > 1 else ""
+            raise InputError(bad[0] + more, todo="copy the table again or fold again")
+        self.manifest.accounting.check()
+
+    def expand(self, split: str | None = None) -> Iterator[pa.Table]:
+        """The canonical rows again, one row per sample: a table per row group, units and samples in stored order.
+
+        Args:
+            split: one split; all of them where None.
+        Raises:
+            InputError: no such split, or a damaged file.
+        """
+        for name in self.splits() if split is None else (split,):
+            for part in self.parts(name):
+                yield from part.expand(self.manifest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "manifest": self.manifest, "_parts": {}}
+
+
+class Part:
+    """One file of a split and its dictionaries; the unit that a reader opens.
+
+    Attributes:
+        split: name of the split.
+        index: number of the part in its split.
+        num_rows: units (sessions, or what `fold_by` says).
+        num_samples: samples in all units.
+    """
+
+    def __init__(self, table: Path, split: str, index: int, entry: PartEntry, shared: "_Dictionaries") -> None:
+        self.split = split
+        self.index = index
+        self.num_rows = entry.file.rows
+        self.num_samples = entry.samples
+        self._table = table
+        self._entry = entry
+        self._own = _Dictionaries(table, entry.dictionaries)
+        self._shared = shared
+        self._file: pq.ParquetFile | None = None
+
+    @property
+    def path(self) -> Path:
+        return self._table / self._entry.file.path
+
+    @property
+    def num_row_groups(self) -> int:
+        """Raises:
+        InputError: the file is missing or damaged.
+        """
+        return self._open().metadata.num_row_groups
+
+    def unit_index(self) -> pa.Table:
+        """first_time (int64 µs), n (int32) and row_group (int32) of every unit, in file order.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        file = self._open()
+        rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        table = _read(self.path, lambda: file.read(columns=["first_time", "n"], use_threads=False))
+        groups = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
+        return table.append_column("row_group", pa.array(groups, pa.int32()))
+
+    def row_group(self, i: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The raw columns of one row group, as FORMAT.md describes them.
+
+        Args:
+            columns: which; all where None.
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        file = self._open()
+        if not 0 <= i < file.metadata.num_row_groups:
+            raise ValueError(f"row group {i} of {self.path}: it has {file.metadata.num_row_groups}")
+        wanted = list(columns) if columns is not None else None
+        table = _read(self.path, lambda: file.read_row_group(i, columns=wanted, use_threads=False))
+        return table.select(wanted) if wanted is not None else table
+
+    def dictionary_groups(self) -> tuple[str, ...]:
+        """Names of the dictionary groups, the part's own and the split's."""
+        return (*self._own.files, *self._shared.files)
+
+    def dictionary(self, group: str) -> pa.Table:
+        """The rows that a dictionary group refers to: the part's user dictionary or the split's item dictionary.
+
+        Raises:
+            InputError: the file is missing or damaged.
+            ValueError: no such dictionary group.
+        """
+        if group in self._own.files:
+            return self._own.read(group)
+        if group in self._shared.files:
+            return self._shared.read(group)
+        raise ValueError(str(unknown("dictionary group", group, self.dictionary_groups())))
+
+    def expand(self, manifest: Manifest) -> Iterator[pa.Table]:
+        """Canonical rows, one per sample; a table per row group.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        dictionaries = {group: self.dictionary(group) for group in self.dictionary_groups()}
+        for index in range(self.num_row_groups):
+            yield expand_rows(self.row_group(index), manifest, dictionaries, self.split)
+
+    def close(self) -> None:
+        """Close the file; it opens again when it is read."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> pq.ParquetFile:
+        if self._file is None:
+            self._file = _open_parquet(self.path, self._entry.file)
+        return self._file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+
+class _Dictionaries:
+    """Dictionary files of one part or split, each read once."""
+
+    def __init__(self, table: Path, files: Mapping[str, FileEntry]) -> None:
+        self.table = table
+        self.files = files
+        self._tables: dict[str, pa.Table] = {}
+
+    def read(self, group: str) -> pa.Table:
+        if group not in self._tables:
+            entry = self.files[group]
+            path = self.table / entry.path
+            file = _open_parquet(path, entry)
+            self._tables[group] = _read(path, lambda: file.read(use_threads=False)).combine_chunks()
+            file.close()
+        return self._tables[group]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tables": {}}
+
+
+def _open_parquet(path: Path, entry: FileEntry) -> pq.ParquetFile:
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise InputError(f"{path} is damaged", got=f"{size} bytes", expected=entry.bytes, todo="fold again")
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing, but the manifest names it", todo="fold again") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
+    if file.metadata.num_rows != entry.rows:
+        raise InputError(
+            f"{path} is damaged", got=f"{file.metadata.num_rows} rows", expected=entry.rows, todo="fold again"
+        )
+    return file
+
+
+def _read(path: Path, read: Any) -> pa.Table:
+    try:
+        return read()
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
+
+
+def _problem(path: Path, entry: FileEntry) -> str | None:
+    try:
+        size = path.stat().st_size
+        found = checksum(path) if size == entry.bytes else ""
+    except FileNotFoundError:
+        return "is missing, but the manifest names it"
+    except OSError as error:
+        return f"cannot be read: {error}"
+    if size != entry.bytes:
+        return f"is damaged: it has {size} bytes, not {entry.bytes}"
+    if found != entry.xxh64:
+        return f"is damaged: its xxh64 is {found}, not {entry.xxh64}"
+    return None

@@ -1,0 +1,195 @@
+"""The manifest of a folded table: what is in it, how it was made, and the checksum of every file."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import xxhash
+from pydantic import Field, ValidationError
+
+from recfold.spec import InputError, Schema, Settings
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class FileEntry(Settings):
+    """One Parquet file: path below the table, size in bytes, rows, and the xxh64 of its bytes (16 hex digits)."""
+
+    path: str
+    bytes: int
+    rows: int
+    xxh64: str
+
+
+class PartEntry(Settings):
+    """One part of a split and the user dictionaries that belong to it."""
+
+    file: FileEntry
+    samples: int
+    dictionaries: dict[str, FileEntry] = Field(default_factory=dict)
+
+
+class SplitEntry(Settings):
+    """One split: `dictionaries` are its item dictionaries, `distinct` the number of lists that each group stores."""
+
+    samples: int
+    units: int
+    parts: tuple[PartEntry, ...]
+    dictionaries: dict[str, FileEntry] = Field(default_factory=dict)
+    distinct: dict[str, int] = Field(default_factory=dict)
+
+
+class FeatureStats(Settings):
+    """How one feature is stored in one split.
+
+    Args:
+        lists: stored lists (a scalar counts as a list of one).
+        values: stored elements.
+        expanded_values: elements if every sample had its own copy.
+        value_bytes: bytes of the stored elements in memory, weights included.
+        bytes: compressed bytes on disk, weights included, the group's inverse excluded.
+    """
+
+    lists: int
+    values: int
+    expanded_values: int
+    value_bytes: int
+    bytes: int
+
+
+class GroupStats(Settings):
+    """How one group is stored in one split; `index_bytes` are the compressed bytes of inverse, start and length."""
+
+    lists: int
+    index_bytes: int
+
+
+class Accounting(Settings):
+    """Where every input row went.
+
+        candidate_rows_in = sum(samples) + sum(quarantined_candidates)
+        outcomes_in       = joined       + sum(quarantined_outcomes)
+
+    Example:
+        >>> Accounting(candidate_rows_in=3, samples={"train": 2}, quarantined_candidates={"null time": 1}).check()
+    """
+
+    candidate_rows_in: int
+    samples: dict[str, int]
+    quarantined_candidates: dict[str, int] = Field(default_factory=dict)
+    outcomes_in: int = 0
+    joined: int = 0
+    quarantined_outcomes: dict[str, int] = Field(default_factory=dict)
+    quarantined_sides: dict[str, int] = Field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises:
+        RuntimeError: one of the two equations does not hold.
+        """
+        samples, rejected = sum(self.samples.values()), sum(self.quarantined_candidates.values())
+        if self.candidate_rows_in != samples + rejected:
+            raise RuntimeError(
+                f"the accounting is wrong: {self.candidate_rows_in} candidate rows came in, but there are "
+                f"{samples} samples and {rejected} rows in quarantine"
+            )
+        rejected = sum(self.quarantined_outcomes.values())
+        if self.outcomes_in != self.joined + rejected:
+            raise RuntimeError(
+                f"the accounting is wrong: {self.outcomes_in} outcomes came in, but {self.joined} joined and "
+                f"{rejected} are in quarantine"
+            )
+
+
+class Manifest(Settings):
+    """Everything that `manifest.json` says; no clock times and no absolute paths, so that reruns are byte-equal.
+
+    Args:
+        log_schema: the schema as the fold resolved it (`schema` in the file).
+        fold_by: the unit whose samples form a row.
+        cut: time (µs) from which on samples are validation; None where the logs have a split column or nothing is cut.
+        settings: the fold's settings, without those that change no byte.
+        checksum: xxh64 of this file without this entry.
+    """
+
+    format_version: Literal[1] = 1
+    recfold_version: str
+    log_schema: Schema = Field(alias="schema")
+    hashes: dict[str, str]
+    description: str = ""
+    inferred: tuple[str, ...] = ()
+    fold_by: Literal["session", "request", "user"]
+    cut: int | None = None
+    splits: dict[str, SplitEntry]
+    features: dict[str, dict[str, FeatureStats]] = Field(default_factory=dict)
+    groups: dict[str, dict[str, GroupStats]] = Field(default_factory=dict)
+    quarantine: tuple[FileEntry, ...] = ()
+    accounting: Accounting
+    settings: dict[str, Any] = Field(default_factory=dict)
+    checksum: str = ""
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file of the table, in a fixed order."""
+        found: list[FileEntry] = []
+        for split in self.splits.values():
+            for part in split.parts:
+                found += [part.file, *part.dictionaries.values()]
+            found += split.dictionaries.values()
+        return (*found, *self.quarantine)
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`, checksum filled in."""
+        data = self.model_dump(mode="json", by_alias=True)
+        data["checksum"] = checksum_of(data)
+        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def checksum_of(data: dict[str, Any]) -> str:
+    """xxh64 of a manifest without its `checksum`, in canonical JSON."""
+    rest = {key: value for key, value in data.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return xxhash.xxh64_hexdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def load_manifest(table: Path) -> Manifest:
+    """Read and check `manifest.json`.
+
+    Raises:
+        InputError: it is missing, of a newer format, not JSON, damaged, or not a manifest.
+    """
+    path = table / MANIFEST
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        what = "has no manifest.json" if table.is_dir() else "does not exist"
+        raise InputError(
+            f"{table} {what}", expected="a folded table", todo="fold the logs first: recfold fold LOGS --out DIR"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}", got=str(error), todo="fold again") from None
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: not JSON", got=str(error), todo="fold again") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path} is not a manifest of recfold", got="no format_version", todo="fold again")
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{table} was folded by recfold {data.get('recfold_version', '?')} in format version {version}",
+            expected=f"format version {FORMAT_VERSION} or older",
+            todo="upgrade recfold or fold again",
+        )
+    if data.get("checksum") != checksum_of(data):
+        raise InputError(
+            f"{path} is damaged or was edited",
+            got=f"checksum {checksum_of(data)}",
+            expected=str(data.get("checksum")),
+            todo="fold again",
+        )
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a manifest of recfold", got=str(error.errors()[0]), todo="fold again"
+        ) from None
