@@ -1,0 +1,7 @@
+"""Folded table to batches: exact batch size, order, rank split, prefetch, resume; runs the transforms."""
+
+from recfold.reader.reader import Reader
+from recfold.reader.reference import read_reference
+from recfold.reader.settings import ReaderSettings
+
+__all__ = ["Reader", "ReaderSettings", "read_reference"]

@@ -1,0 +1,144 @@
+"""Produce the batches of a rank, in order, as named arrays: read row groups, decode, transform, cut."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from recfold.reader.chunk import Chunk, chunk_of
+from recfold.reader.column import Column
+from recfold.reader.cut import Arrays, cut_batch
+from recfold.reader.dealing import Deal, Share, done_after, share_of, steps_of
+from recfold.reader.layout import Layout
+from recfold.reader.order import Course, Units, course_of
+from recfold.reader.settings import ReaderSettings
+from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
+from recfold.table import FoldedTable
+
+_CHUNK_SAMPLES = 1 << 17
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rank reads in (the rest of) an epoch; `num_steps` is the largest number of batches of any rank."""
+
+    course: Course
+    share: Share
+    batch_size: int
+    num_batches: int
+    num_steps: int
+
+
+def plan_of(units: Units, settings: ReaderSettings, epoch: int, deals: Sequence[Deal], rank: int) -> Plan:
+    """The plan of a rank under the last of some deals; pure, so that every process finds the same.
+
+    Args:
+        units: in the order of the files.
+        deals: of the epoch so far; the last one is under way, its steps do not matter here.
+    """
+    course = course_of(units, settings.order, settings.seed, epoch, settings.shuffle_window)
+    counts = course.units.num_samples
+    done = done_after(counts, deals[:-1], settings.block_samples)
+    current = deals[-1]
+    share = share_of(counts, done, settings.block_samples, rank, current.world_size)
+    num_steps = steps_of(counts, done, settings.block_samples, current.world_size, current.batch_size)
+    return Plan(course, share, current.batch_size, share.num_batches(current.batch_size), num_steps)
+
+
+def produce(plan: Plan, store: "Store", batches: range) -> Iterator[Arrays]:
+    """The batches numbered `batches` of a plan, in order."""
+    share, size = plan.share, plan.batch_size
+    first_unit = [share.range_of(batch, size)[0] for batch in batches]
+    stretch = plan.course.stretch[share.unit[first_unit]] if len(batches) else []
+    limit = max(_CHUNK_SAMPLES // size, 1)
+    begin = 0
+    while begin < len(batches):
+        end = begin + 1
+        while end < len(batches) and end - begin < limit and stretch[end] == stretch[begin]:
+            end += 1
+        chunk, numbers, places = _chunk(plan, store, batches[begin:end])
+        for batch in batches[begin:end]:
+            pieces = share.pieces(batch, size)
+            yield cut_batch(chunk, places[np.searchsorted(numbers, pieces.unit)], pieces.begin, pieces.end)
+        store.forget(share, plan.course.units, first_unit[end] if end < len(batches) else len(share.unit))
+        begin = end
+
+
+def _chunk(plan: Plan, store: "Store", batches: range) -> tuple[Chunk, np.ndarray, np.ndarray]:
+    """The chunk of some batches; the units it is for (rising numbers of the course) and their places in it."""
+    ranges = [plan.share.range_of(batch, plan.batch_size) for batch in batches]
+    numbers = np.unique(np.concatenate([plan.share.unit[low:high] for low, high in ranges]))
+    units = plan.course.units.take(numbers)
+    places = np.empty(len(numbers), dtype=np.int64)
+    found: list[Stored] = []
+    parts: list[np.ndarray] = []
+    first = 0
+    for part, row_group in sorted(set(zip(units.part.tolist(), units.row_group.tolist(), strict=True))):
+        here = np.flatnonzero((units.part == part) & (units.row_group == row_group))
+        stored, rows = store.row_group(part, row_group), units.row[here]
+        if 4 * len(rows) < 3 * stored.num_units:
+            wanted = np.sort(rows)
+            stored, rows = stored.take(wanted, store.layout), np.searchsorted(wanted, rows)
+        places[here] = first + rows
+        first += stored.num_units
+        found.append(stored)
+        parts.append(np.full(stored.num_units, part, dtype=np.int64))
+    chunk = chunk_of(Stored.concat(found), np.concatenate(parts), store.layout, store.dictionary)
+    return chunk, numbers, places
+
+
+def columns_of(table: FoldedTable, split: str) -> list[str]:
+    """Names of the columns of a split's parts; none where it has no parts.
+
+    Raises:
+        InputError: the first part is missing or damaged.
+    """
+    parts = table.parts(split)
+    if not parts or not parts[0].num_row_groups:
+        return []
+    return pq.read_schema(parts[0].path).names
+
+
+class Store:
+    """The row groups and dictionaries of a split, decoded when they are first needed."""
+
+    def __init__(self, table: FoldedTable, split: str, layout: Layout) -> None:
+        self.layout = layout
+        self._parts = table.parts(split)
+        self._columns = stored_columns(layout, columns_of(table, split))
+        self._row_groups: dict[tuple[int, int], Stored] = {}
+        self._dictionaries: dict[tuple[str, int], dict[str, Column]] = {}
+
+    def row_group(self, part: int, row_group: int) -> Stored:
+        """Raises:
+        InputError: the file is missing or damaged.
+        """
+        key = (part, row_group)
+        if key not in self._row_groups:
+            source = self._parts[part]
+            raw = source.row_group(row_group, self._columns)
+            self._row_groups[key] = decode(raw, self.layout, source.path)
+        return self._row_groups[key]
+
+    def dictionary(self, group: str, part: int) -> dict[str, Column]:
+        """A decoded dictionary; part -1 for one that the split shares.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        key = (group, part)
+        if key not in self._dictionaries:
+            source = self._parts[max(part, 0)]
+            layout = next(found for found in self.layout.groups if found.name == group)
+            table = source.dictionary(group)
+            self._dictionaries[key] = decode_dictionary(table, layout, self.layout, source.path)
+        return self._dictionaries[key]
+
+    def forget(self, share: Share, units: Units, next_unit: int) -> None:
+        """Drop row groups that no unit of a share from `next_unit` on is in."""
+        rest = share.unit[next_unit:]
+        held = list(self._row_groups)
+        for part, row_group in held:
+            if not ((units.part[rest] == part) & (units.row_group[rest] == row_group)).any():
+                del self._row_groups[part, row_group]

@@ -1,0 +1,248 @@
+"""Units as they are stored in one row group (or several, joined), as flat numpy buffers.
+
+Legend: U units, S samples of all units, R runs or windows of all units.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from recfold.reader.column import Column, column_of, elements, one_array
+from recfold.reader.layout import GroupLayout, Layout
+from recfold.spec import InputError
+from recfold.transform import NULL_ID, spans, windows_of
+
+_UNIT_KEYS = ("session", "user")
+_SAMPLE_KEYS = ("request", "candidate", "position", "time")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """U units.
+
+    Args:
+        offsets: int64 [U + 1] of the samples.
+        samples: name -> [S]: keys (int64), `weight` and `label.<name>` (float32).
+        inverse: group -> int64 [S]: run or window of the unit, or row of the dictionary.
+        runs: session or window group -> int64 [U + 1] offsets of the units' runs or windows.
+        windows: window group -> start, length, int64 [R], counted in the unit's merged list.
+        columns: feature -> its lists: one per sample, per run, or (window groups) per unit.
+    """
+
+    offsets: np.ndarray
+    samples: dict[str, np.ndarray]
+    inverse: dict[str, np.ndarray]
+    runs: dict[str, np.ndarray]
+    windows: dict[str, tuple[np.ndarray, np.ndarray]]
+    columns: dict[str, Column]
+
+    @property
+    def num_units(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, units: np.ndarray, layout: Layout) -> "Stored":
+        """Some of the units, in the order given."""
+        samples, offsets = _spans_of(self.offsets, units)
+        runs, windows, columns = {}, {}, {}
+        for group in layout.groups:
+            rows = samples if group.stored_as == "sample" else units
+            if group.name in self.runs:
+                at, runs[group.name] = _spans_of(self.runs[group.name], units)
+                if group.stored_as == "session":
+                    rows = at
+                else:
+                    start, length = self.windows[group.name]
+                    windows[group.name] = (start[at], length[at])
+            for feature in group.features if group.stored_as != "dictionary" else ():
+                columns[feature] = self.columns[feature].take(rows)
+        return Stored(
+            offsets,
+            {name: values[samples] for name, values in self.samples.items()},
+            {name: inverse[samples] for name, inverse in self.inverse.items()},
+            runs,
+            windows,
+            columns,
+        )
+
+    @staticmethod
+    def concat(parts: Sequence["Stored"]) -> "Stored":
+        """The units of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        return Stored(
+            _concat_offsets([part.offsets for part in parts]),
+            {name: np.concatenate([part.samples[name] for part in parts]) for name in first.samples},
+            {name: np.concatenate([part.inverse[name] for part in parts]) for name in first.inverse},
+            {name: _concat_offsets([part.runs[name] for part in parts]) for name in first.runs},
+            {
+                name: (
+                    np.concatenate([part.windows[name][0] for part in parts]),
+                    np.concatenate([part.windows[name][1] for part in parts]),
+                )
+                for name in first.windows
+            },
+            {name: Column.concat([part.columns[name] for part in parts]) for name in first.columns},
+        )
+
+
+def stored_keys(available: Sequence[str]) -> list[str]:
+    """Which keys of a sample a part with these columns has."""
+    return [
+        *(name for name in _UNIT_KEYS if name in available),
+        *(name for name in _SAMPLE_KEYS if f"sample.{name}" in available),
+    ]
+
+
+def stored_columns(layout: Layout, available: Sequence[str]) -> list[str]:
+    """Names of the columns of a part that a reader needs.
+
+    Args:
+        available: columns that the part has: keys are read where they are there.
+    """
+    wanted = ["n", *(f"label.{label}" for label in layout.labels)]
+    wanted += [name if name in _UNIT_KEYS else f"sample.{name}" for name in stored_keys(available)]
+    if "sample.weight" in available:
+        wanted.append("sample.weight")
+    for group in layout.groups:
+        if group.stored_as != "sample":
+            wanted.append(f"{group.name}.inverse")
+        if group.stored_as == "window":
+            wanted += [f"{group.name}.start", f"{group.name}.length"]
+        if group.stored_as != "dictionary":
+            for feature in group.features:
+                wanted += feature_columns(layout, feature)
+    return wanted
+
+
+def feature_columns(layout: Layout, feature: str) -> list[str]:
+    """Columns of a feature: its values, and its weights where it has them."""
+    weighted = layout.schema.features[feature].weights is not None
+    return [f"feature.{feature}", *([f"feature.{feature}.weights"] if weighted else [])]
+
+
+def decode(table: pa.Table, layout: Layout, path: Path) -> Stored:
+    """Take the raw columns of a row group apart.
+
+    Args:
+        path: file that they come from, for messages.
+    Raises:
+        InputError: columns that do not fit each other.
+    """
+    try:
+        return _decode(table, layout)
+    except InputError as error:
+        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
+
+
+def decode_dictionary(table: pa.Table, group: GroupLayout, layout: Layout, path: Path) -> dict[str, Column]:
+    """The features of a dictionary group, one list per dictionary row.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    try:
+        return {feature: _feature(table, layout, feature, None) for feature in group.features}
+    except InputError as error:
+        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
+
+
+def _decode(table: pa.Table, layout: Layout) -> Stored:
+    counts = one_array(table["n"]).to_numpy().astype(np.int64)
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    inverse, runs, windows, columns = {}, {}, {}, {}
+    for group in layout.groups:
+        if group.stored_as != "sample":
+            inverse[group.name] = _integers(table, f"{group.name}.inverse", offsets)
+        if group.stored_as == "window":
+            start = _outer(table, f"{group.name}.start")
+            runs[group.name] = start[1]
+            windows[group.name] = (
+                elements(start[0])[0].astype(np.int64),
+                _integers(table, f"{group.name}.length", start[1]),
+            )
+        for feature in group.features if group.stored_as != "dictionary" else ():
+            if group.stored_as == "window":
+                columns[feature] = _feature(table, layout, feature, None)
+                continue
+            bounds = offsets if group.stored_as == "sample" else runs.get(group.name)
+            if bounds is None:
+                bounds = runs[group.name] = _outer(table, f"feature.{feature}")[1]
+            columns[feature] = _feature(table, layout, feature, bounds)
+    return Stored(offsets, _samples(table, layout, offsets, counts), inverse, runs, windows, columns)
+
+
+def _samples(table: pa.Table, layout: Layout, offsets: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    found = {}
+    for name in _UNIT_KEYS:
+        if name in table.column_names:
+            found[name] = np.repeat(_key(one_array(table[name])), counts)
+    for name in _SAMPLE_KEYS:
+        if f"sample.{name}" in table.column_names:
+            found[name] = _key(_nested(table, f"sample.{name}", offsets))
+    if "sample.weight" in table.column_names:
+        found["weight"] = _float32(_nested(table, "sample.weight", offsets), 1.0)
+    for label in layout.labels:
+        found[f"label.{label}"] = _float32(_nested(table, f"label.{label}", offsets), np.nan)
+    return found
+
+
+def _feature(table: pa.Table, layout: Layout, feature: str, bounds: np.ndarray | None) -> Column:
+    """A feature's lists; with `bounds` from one level deeper: its lists of each unit."""
+    arrays = [
+        one_array(table[name]) if bounds is None else _nested(table, name, bounds)
+        for name in feature_columns(layout, feature)
+    ]
+    return column_of(arrays[0], layout.schema.features[feature], arrays[1] if len(arrays) > 1 else None)
+
+
+def _outer(table: pa.Table, name: str) -> tuple[pa.Array, np.ndarray]:
+    """A column of lists, one per unit: its elements and int64 [U + 1] offsets."""
+    child, start, length, valid = windows_of(one_array(table[name]))
+    if valid is not None:
+        raise InputError(f"column {name!r} has a null where a unit's list should be")
+    offsets = np.zeros(len(length) + 1, dtype=np.int64)
+    np.cumsum(length, out=offsets[1:])
+    first = int(start[0]) if len(start) else 0
+    return child.slice(first, int(offsets[-1])), offsets
+
+
+def _nested(table: pa.Table, name: str, bounds: np.ndarray) -> pa.Array:
+    child, offsets = _outer(table, name)
+    if not np.array_equal(offsets, bounds):
+        raise InputError(f"the lists of column {name!r} have other lengths than those of its group")
+    return child
+
+
+def _integers(table: pa.Table, name: str, bounds: np.ndarray) -> np.ndarray:
+    values, valid = elements(_nested(table, name, bounds))
+    if valid is not None:
+        raise InputError(f"column {name!r} has a null")
+    return values.astype(np.int64)
+
+
+def _key(array: pa.Array) -> np.ndarray:
+    """A key as int64: integers as they are, strings as the bits of xxh64, null as NULL_ID."""
+    values, valid = elements(array)
+    values = values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
+    return values if valid is None else np.where(valid, values, NULL_ID)
+
+
+def _float32(array: pa.Array, null: float) -> np.ndarray:
+    values, valid = elements(array)
+    values = values.astype(np.float32, copy=False)
+    return values if valid is None else np.where(valid, values, np.float32(null))
+
+
+def _spans_of(offsets: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    start = offsets[units]
+    return spans(start, offsets[units + 1] - start)
+
+
+def _concat_offsets(parts: Sequence[np.ndarray]) -> np.ndarray:
+    firsts = np.cumsum([0, *(part[-1] for part in parts[:-1])])
+    return np.concatenate([[0], *(part[1:] + first for part, first in zip(parts, firsts, strict=True))])
