@@ -1,0 +1,131 @@
+"""Verbs of the compute side: train, evaluate, predict, report, and run for all of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recfold.cli.console import errors, output
+from recfold.cli.data import Set
+from recfold.cli.progress import ShownProgress
+from recfold.spec import apply_overrides, load_schema, unknown
+
+
+def train(
+    table: Annotated[Path, typer.Argument(help="A folded table.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: new, or with --resume an earlier one.")],
+    model: Annotated[str | None, typer.Option(help="dlrm or sequence.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="features.toml whose transforms and tables are used.")] = None,
+    fold: Annotated[str | None, typer.Option(help="on, lookups or off: how far repeats are computed once.")] = None,
+    order: Annotated[str | None, typer.Option(help="shuffle or time.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest complete checkpoint.")] = False,
+    overrides: Set = None,
+) -> None:
+    """Train a model on a folded table, and evaluate it on the validation split.
+
+    Examples: recfold train folded --model dlrm --out runs/a · recfold train folded --out runs/a --resume ·
+    recfold train folded --out runs/b --set train.batch_size=8192 --set train.dense.options.lr=0.003
+    """
+    from recfold.cli.show_evaluation import show_evaluation
+    from recfold.train import RunSettings, open_run
+    from recfold.train import train as train_model
+
+    given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs, "model.name": model}
+    changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
+    start = open_run(out).settings if resume else RunSettings()
+    settings = apply_overrides(start, changes) if changes or not resume else None
+    console = output()
+    with ShownProgress(errors()) as progress:
+        result = train_model(
+            table,
+            out,
+            settings=settings,
+            schema=load_schema(schema) if schema else None,
+            resume=resume,
+            progress=progress,
+        )
+    console.print(f"{result.run}: {result.message}", highlight=False)
+    if result.evaluation is not None:
+        show_evaluation(console, result.evaluation)
+    if result.throughput is not None:
+        ratios = ", ".join(f"{way} {ratio:.2f}x" for way, ratio in result.throughput.ratio.items())
+        console.print(f"training speed against --fold off (ratio of medians): {ratios}", highlight=False)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    table: Annotated[Path, typer.Argument(help="A folded table.")],
+    split: Annotated[str, typer.Option(help="Which split.")] = "validation",
+    checkpoint: Annotated[str | None, typer.Option(help="best or last.")] = None,
+) -> None:
+    """Score a split: NE, AUC, AUC by request and by session, calibration, next to popularity baselines.
+
+    Example: recfold evaluate runs/a folded
+    """
+    from recfold.cli.show_evaluation import show_evaluation
+    from recfold.train import evaluate as evaluate_run
+
+    with ShownProgress(errors()) as progress:
+        found = evaluate_run(run, table, split, checkpoint=checkpoint, progress=progress)
+    show_evaluation(output(), found)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Annotated[Path, typer.Argument(help="A folded table.")],
+    out: Annotated[Path, typer.Option(help="Parquet file of scores.")],
+    split: Annotated[str | None, typer.Option(help="One split; all by default.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best or last.")] = None,
+) -> None:
+    """Score every sample of a folded table into a Parquet file with the logs' own keys.
+
+    Example: recfold predict runs/a folded --out scores.parquet
+    """
+    from recfold.train import predict as predict_run
+
+    with ShownProgress(errors()) as progress:
+        written = predict_run(run, data, out, split=split, checkpoint=checkpoint, progress=progress)
+    output().print(f"{written}", highlight=False)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    table: Annotated[Path | None, typer.Option(help="Its folded table, if it was moved.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html by default.")] = None,
+) -> None:
+    """Write report.html again: what was folded, the training curve, metrics, throughput, settings.
+
+    Example: recfold report runs/a
+    """
+    from recfold.report import report as write_report
+
+    output().print(f"{write_report(run, table, out)}", highlight=False)
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="demo, sequence, ebnerd, mind, movielens or own.")],
+    out: Annotated[Path, typer.Option(help="Folder for all of it.")],
+    logs: Annotated[Path | None, typer.Option(help="Your logs, for a recipe that generates none.")] = None,
+    overrides: Set = None,
+) -> None:
+    """Run a recipe: logs, fold, inspect, train, evaluate, report.html. Called again it goes on where it stopped.
+
+    Examples: recfold run demo --out demo · recfold run ebnerd --logs ebnerd_demo --out news
+    """
+    from recfold.cli.show import show_inspection
+    from recfold.cli.show_evaluation import show_evaluation
+    from recfold.recipes import RECIPES, run_recipe
+
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES)
+    settings = apply_overrides(RECIPES[recipe], overrides or [])
+    console, side = output(), errors()
+    with ShownProgress(side) as progress:
+        made = run_recipe(settings, out, logs=logs, progress=progress, say=lambda line: side.print(line))
+    show_inspection(console, made.inspection)
+    if made.evaluation is not None:
+        show_evaluation(console, made.evaluation)
+    if made.bayes_auc is not None:
+        console.print(f"the best possible AUC on these generated samples is {made.bayes_auc:.4f}", highlight=False)
+    console.print(f"report: {made.report}", highlight=False)
