@@ -1,0 +1,17 @@
+"""Embedding tables of one process: pooled rows or sequences of rows out, one exact update per table and step back.
+
+Legend: R rows of a table, D embedding dim, U bags of a feature, V ids in all bags, N bags of a table's joined reads.
+
+    reads of one table            joined               out                     backward
+    'likes'  sum   [7,9] [4]      [7,9] [4] | [9]      sums_ND -> 'likes' [2, D]   each distinct row (4, 7, 9) once
+    'last'   rows  9                                          -> 'last'  [1, D]
+
+Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything, everywhere) train the same tables.
+"""
+
+from recfold.embed.bags import Bags
+from recfold.embed.kernel_choice import KernelName
+from recfold.embed.reference import lookup_reference
+from recfold.embed.tables import EmbeddingTables
+
+__all__ = ["Bags", "EmbeddingTables", "KernelName", "lookup_reference"]

@@ -1,0 +1,169 @@
+"""Ids of one feature as bags, the checks that keep wrong ids out of a table, and several reads joined to one lookup."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recfold.spec import InputError, Read
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """The distinct lists of one feature.
+
+    Args:
+        values: [V] int64, row numbers in [0, rows of the table).
+        offsets: [U + 1] int64; bag u is `values[offsets[u]:offsets[u + 1]]`. A read of mode `rows` gives one row per
+            id and does not look at them.
+        weights: [V] what each row is multiplied with; None for 1.
+
+    Example:
+        >>> Bags(torch.tensor([7, 9, 4]), torch.tensor([0, 2, 3])).num_bags("sum")
+        2
+    """
+
+    values: Tensor
+    offsets: Tensor
+    weights: Tensor | None = None
+
+    def num_bags(self, mode: str) -> int:
+        """Rows of the output: U, or V for mode `rows`."""
+        return len(self.values) if mode == "rows" else len(self.offsets) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """All reads of one table as one list of bags whose rows are summed.
+
+    Args:
+        values: [V] int64.
+        offsets: [N + 1] int64, or None for bags of one id each (N = V).
+        weights: [V] or None.
+    """
+
+    values: Tensor
+    offsets: Tensor | None
+    weights: Tensor | None
+
+    @property
+    def num_bags(self) -> int:
+        return len(self.values) if self.offsets is None else len(self.offsets) - 1
+
+
+def join(reads: Sequence[Read], bags: Mapping[str, Bags], dtype: torch.dtype) -> Joined:
+    """The bags of all reads of one table, one read after the other; an id of a `rows` read is a bag of one.
+
+    Args:
+        dtype: that weights are wanted in.
+    """
+    parts = [bags[read.feature] for read in reads]
+    values = torch.cat([part.values for part in parts]) if len(parts) > 1 else parts[0].values
+    weights = None
+    if any(part.weights is not None for part in parts):
+        weights = torch.cat(
+            [torch.ones_like(p.values, dtype=dtype) if p.weights is None else p.weights.to(dtype) for p in parts]
+        )
+    if all(read.mode == "rows" for read in reads):
+        return Joined(values, None, weights)
+    if len(parts) == 1:
+        return Joined(values, parts[0].offsets, weights)
+    starts, shift = [], 0
+    for read, part in zip(reads, parts, strict=True):
+        rows = read.mode == "rows"
+        own = torch.arange(len(part.values), device=values.device) if rows else part.offsets[:-1]
+        starts.append(own + shift)
+        shift += len(part.values)
+    return Joined(values, torch.cat([*starts, values.new_full((1,), shift)]), weights)
+
+
+def check_bags(reads: Sequence[Read], bags: Mapping[str, Bags], rows: Mapping[str, int], device: torch.device) -> None:
+    """Every read has well-formed bags whose ids are rows of its table.
+
+    Args:
+        rows: table -> its number of rows.
+    Raises:
+        InputError: what is wrong with which feature.
+    """
+    names = {read.feature for read in reads}
+    if bags.keys() != names:
+        missing, extra = sorted(names - bags.keys()), sorted(bags.keys() - names)
+        raise InputError(
+            f"no bags of feature {missing[0]!r}" if missing else f"feature {extra[0]!r} is read by no table",
+            expected=f"bags of {', '.join(sorted(names))}",
+        )
+    for read in reads:
+        _check_shape(read.feature, bags[read.feature], device)
+    # one transfer for all features: on an accelerator each would wait for the device
+    facts = torch.stack([_facts(read, bags[read.feature]) for read in reads]).tolist()
+    for read, (low, high, first, last, least) in zip(reads, facts, strict=True):
+        _check_facts(read, rows[read.table], len(bags[read.feature].values), (low, high), (first, last, least))
+
+
+def check_together(reads: Sequence[Read], bags: Mapping[str, Bags], together: Mapping[str, str]) -> None:
+    """Pooled reads of one batch group have equally many bags.
+
+    Raises:
+        InputError: two features of a group that have not.
+    """
+    seen: dict[str, Read] = {}
+    for read in reads:
+        group = together.get(read.feature)
+        if group is None or read.mode == "rows":
+            continue
+        other = seen.setdefault(group, read)
+        counts = tuple(bags[r.feature].num_bags(r.mode) for r in (other, read))
+        if counts[0] != counts[1]:
+            raise InputError(
+                f"features {other.feature!r} and {read.feature!r} of group {group!r} have different numbers of lists",
+                got=f"{counts[0]} and {counts[1]}",
+                expected="the same number",
+            )
+
+
+def _check_shape(feature: str, bags: Bags, device: torch.device) -> None:
+    for what, tensor in (("values", bags.values), ("offsets", bags.offsets)):
+        if tensor.dtype != torch.int64 or tensor.dim() != 1:
+            raise InputError(
+                f"wrong {what} of feature {feature!r}",
+                got=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
+                expected="int64 with one axis",
+            )
+        if tensor.device.type != device.type:
+            raise InputError(f"{what} of feature {feature!r} are on {tensor.device}", expected=f"{device}")
+    if len(bags.offsets) == 0:
+        raise InputError(f"offsets of feature {feature!r} are empty", expected="one more than there are lists")
+    if bags.weights is not None and bags.weights.shape != bags.values.shape:
+        raise InputError(
+            f"feature {feature!r} has not one weight per id",
+            got=f"{tuple(bags.weights.shape)} weights",
+            expected=f"{len(bags.values)}",
+        )
+
+
+def _facts(read: Read, bags: Bags) -> Tensor:
+    """Smallest and largest id; first offset, last offset and shortest length (of a read that looks at offsets)."""
+    zero = bags.values.new_zeros(())
+    low, high = bags.values.aminmax() if len(bags.values) else (zero, zero)
+    if read.mode == "rows":
+        return torch.stack([low, high, zero, zero + len(bags.values), zero])
+    least = bags.offsets.diff().amin() if len(bags.offsets) > 1 else zero
+    return torch.stack([low, high, bags.offsets[0], bags.offsets[-1], least])
+
+
+def _check_facts(read: Read, rows: int, num_values: int, ids: tuple[int, int], offsets: tuple[int, int, int]) -> None:
+    if num_values and (ids[0] < 0 or ids[1] >= rows):
+        raise InputError(
+            f"feature {read.feature!r} has an id outside table {read.table!r}",
+            got=ids[0] if ids[0] < 0 else ids[1],
+            expected=f"ids in [0, {rows})",
+            todo="give the table more rows, or hash the feature to fewer",
+        )
+    first, last, least = offsets
+    if first != 0 or last != num_values or least < 0:
+        raise InputError(
+            f"wrong offsets of feature {read.feature!r}",
+            got=f"{first} ... {last}" + (", not in rising order" if least < 0 else ""),
+            expected=f"0 ... {num_values} (its number of ids), never falling",
+        )

@@ -1,0 +1,174 @@
+"""FBGEMM's table-batched op on a CPU: several tables looked up and updated in one call."""
+
+import functools
+import importlib
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recfold.embed.bags import Joined
+from recfold.embed.resolved_table import ResolvedTable
+
+MODULE = "fbgemm_gpu.split_table_batched_embeddings_ops_training"
+DISTRIBUTIONS = ("fbgemm-gpu-cpu", "fbgemm-gpu")
+GOES_WITH = {"2.11": "1.6", "2.12": "1.7", "2.13": "1.8"}  # torch -> FBGEMM, as FBGEMM's release page pairs them
+WORKS = "torch 2.13 goes with fbgemm-gpu-cpu 1.8"
+
+
+class FbgemmKernel:
+    """Tables of one dtype and update rule, in one op.
+
+    Rows of half precision are updated in float32 and rounded to nearest (no stochastic rounding).
+    """
+
+    name = "fbgemm"
+
+    def __init__(self, tables: Sequence[ResolvedTable], module: ModuleType) -> None:
+        first = tables[0]
+        optimizers = {
+            "sgd": module.OptimType.EXACT_SGD,
+            "adagrad": module.OptimType.EXACT_ADAGRAD,
+            "rowwise_adagrad": module.OptimType.EXACT_ROWWISE_ADAGRAD,
+        }
+        self.tables = tuple(tables)
+        self.dims = [table.dim for table in tables]
+        place = (module.EmbeddingLocation.HOST, module.ComputeDevice.CPU)
+        self._op = module.SplitTableBatchedEmbeddingBagsCodegen(
+            [(table.rows, table.dim, *place) for table in tables],
+            weights_precision=module.SparseType.FP16 if first.dtype == torch.float16 else module.SparseType.FP32,
+            output_dtype=module.SparseType.FP32,
+            optimizer=optimizers[first.optimizer.name],
+            learning_rate=first.settings.learning_rate,
+            eps=first.settings.eps,
+            stochastic_rounding=False,
+            pooling_mode=module.PoolingMode.SUM,
+            bounds_check_mode=module.BoundsCheckMode.NONE,  # ids are checked before any kernel
+            device=torch.device("cpu"),
+        )
+        self._weights: list[Tensor] = [weight.detach() for weight in self._op.split_embedding_weights()]
+        states = self._op.split_optimizer_states()
+        self._sums: list[Tensor | None] = [state[0].detach() for state in states] or [None] * len(tables)
+
+    def weights(self) -> list[Tensor]:
+        return self._weights
+
+    def sums(self) -> list[Tensor | None]:
+        return self._sums
+
+    def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
+        """Sums of each bag's rows, [N, D] a table; their backward updates the tables."""
+        values, offsets, weights = _batched(joined)
+        out = self._op(values, offsets, weights)
+        if len(joined) == 1:
+            return [out]
+        parts = out.split(self.dims, 1)
+        return [part[: own.num_bags] for part, own in zip(parts, joined, strict=True)]
+
+
+def _batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Values, offsets [tables * N + 1] and weights of one op; tables with fewer than N bags get empty ones."""
+    num_bags = max(own.num_bags for own in joined)
+    values = torch.cat([own.values for own in joined]) if len(joined) > 1 else joined[0].values
+    starts, shift = [], 0
+    for own in joined:
+        if own.offsets is None:
+            starts.append(torch.arange(num_bags).clamp_(max=len(own.values)) + shift)
+        else:
+            starts.append(own.offsets[:-1] + shift)
+        shift += len(own.values)
+    offsets = torch.cat([*starts, torch.tensor([shift])])
+    weights = None
+    if any(own.weights is not None for own in joined):
+        weights = torch.cat([torch.ones(len(own.values)) if own.weights is None else own.weights for own in joined])
+    return values, offsets, weights
+
+
+@functools.cache
+def fbgemm_module() -> tuple[ModuleType | None, str]:
+    """FBGEMM's module and "", or None and why it cannot serve; tried once per process."""
+    return probe(importlib.import_module, _installed(), torch.__version__)
+
+
+def probe(
+    import_module: Callable[[str], ModuleType], installed: tuple[str, str] | None, torch_version: str
+) -> tuple[ModuleType | None, str]:
+    """Import FBGEMM and do one lookup and update with it.
+
+    Args:
+        installed: its distribution and version; None where there is none.
+    Returns:
+        The module and "", or None and one line that says why not.
+    """
+    if installed is None:
+        return None, "FBGEMM is not installed"
+    name, fbgemm_version = installed
+    pair = f"{name} {fbgemm_version} does not work with torch {torch_version}"
+    # A library of another torch can crash the process on loading: a known mismatch is not tried.
+    release, torch_release = _release(fbgemm_version), _release(torch_version)
+    if release in GOES_WITH.values() and GOES_WITH.get(torch_release, release) != release:
+        return None, f"{pair}; {WORKS}"
+    try:
+        with _quiet():
+            module = import_module(MODULE)
+            _try(module)
+    except Exception as error:  # whatever a mismatched binary raises: ImportError, OSError, AttributeError, ...
+        lines = str(error).strip().splitlines() or [""]
+        return None, f"{pair} ({type(error).__name__}: {lines[0]}); {WORKS}"
+    return module, ""
+
+
+def _try(module: Any) -> None:
+    """One exact step on a table of ones: each entry of row 1 sees gradient 2."""
+    place = (module.EmbeddingLocation.HOST, module.ComputeDevice.CPU)
+    op = module.SplitTableBatchedEmbeddingBagsCodegen(
+        [(2, 4, *place)],
+        optimizer=module.OptimType.EXACT_SGD,
+        learning_rate=0.25,
+        stochastic_rounding=False,
+        device=torch.device("cpu"),
+    )
+    weight = op.split_embedding_weights()[0].detach().fill_(1.0)
+    with torch.enable_grad():
+        out = op(torch.tensor([1, 1]), torch.tensor([0, 2]))
+        out.sum().backward()
+    if out.tolist() != [[2.0] * 4] or weight.tolist() != [[1.0] * 4, [0.5] * 4]:
+        raise RuntimeError("a trial lookup gave wrong numbers")
+
+
+def _installed() -> tuple[str, str] | None:
+    for name in DISTRIBUTIONS:
+        try:
+            return name, version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _release(full: str) -> str:
+    """'2.13' of '2.13.0+cpu'; the whole where it is no ordinary release."""
+    found = re.match(r"(\d+\.\d+)\.\d+(\+cpu|\+cu\d+)?$", full)
+    return found.group(1) if found else full
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """FBGEMM warns and logs about parts of it that are not used here."""
+    logger = logging.getLogger()
+    handler, level = logging.NullHandler(), logger.manager.disable
+    logger.addHandler(handler)
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        logger.removeHandler(handler)

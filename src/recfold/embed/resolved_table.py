@@ -1,0 +1,77 @@
+"""A table with everything known: the spec's values, the trainer's where it says nothing, and the first weights."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recfold.optim import SparseOptimizer, UpdateSettings, sparse_optimizer
+from recfold.spec import InputError, TableSpec, xxh64_strings
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+DRAWN_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class ResolvedTable:
+    """An embedding table as a kernel builds it.
+
+    Args:
+        name, rows, dim, dtype: of the weight [rows, dim].
+        init: first weights are uniform in ±init.
+        optimizer, settings: its update rule.
+    """
+
+    name: str
+    rows: int
+    dim: int
+    dtype: torch.dtype
+    init: float
+    optimizer: SparseOptimizer
+    settings: UpdateSettings
+
+    @property
+    def out_dtype(self) -> torch.dtype:
+        """Of looked-up rows and their gradients: sums of half precision are taken, and stay, in float32."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+
+def resolve(name: str, spec: TableSpec, defaults: dict[str, Any], dtype: torch.dtype | None) -> ResolvedTable:
+    """Complete a spec.
+
+    Args:
+        defaults: `optimizer`, `learning_rate`, `eps` and `weight_decay` for a spec that leaves them None.
+        dtype: of the rows, instead of the spec's.
+    Raises:
+        InputError: the number of rows is not known, or a value is wrong.
+    """
+    if spec.rows is None:
+        raise InputError(f"the number of rows of table {name!r} is not known", todo=f"set tables.{name}.rows")
+    values = {key: default if (own := getattr(spec, key)) is None else own for key, default in defaults.items()}
+    optimizer = sparse_optimizer(values.pop("optimizer"))
+    return ResolvedTable(
+        name=name,
+        rows=spec.rows,
+        dim=spec.dim,
+        dtype=dtype or DTYPES[spec.dtype],
+        init=1.0 / math.sqrt(spec.rows) if spec.init is None else spec.init,
+        optimizer=optimizer,
+        settings=UpdateSettings.parse(values, f"table {name!r}"),
+    )
+
+
+def initialise_(weight_RD: Tensor, table: ResolvedTable, seed: int) -> None:
+    """Draw first weights, which depend on the seed, the table's name and its shape only.
+
+    They are drawn on the CPU in float32, so that every kernel, device and dtype starts from the same numbers.
+    """
+    generator = torch.Generator().manual_seed(int(xxh64_strings([f"{seed}:{table.name}"])[0]))
+    for part in weight_RD.view(-1).split(DRAWN_AT_ONCE):
+        part.copy_(torch.empty(len(part)).uniform_(-table.init, table.init, generator=generator))

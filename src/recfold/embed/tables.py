@@ -1,0 +1,241 @@
+"""Every embedding table of one process behind one call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recfold.embed.bags import Bags, Joined, check_bags, check_together, join
+from recfold.embed.fbgemm_kernel import FbgemmKernel
+from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
+from recfold.embed.resolved_table import ResolvedTable, initialise_, resolve
+from recfold.embed.torch_kernel import TorchKernel
+from recfold.spec import InputError, Read, TableSpec
+
+
+class Kernel(Protocol):
+    """What looks up and updates one or more tables."""
+
+    def weights(self) -> list[Tensor]:
+        """The live weight [R, D] of each table."""
+
+    def sums(self) -> list[Tensor | None]:
+        """The live running sum of each table's update rule."""
+
+    def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
+        """The sum of each bag's rows, [N, D] a table."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One kernel call of a step: its tables, and the reads of each."""
+
+    kernel: Kernel
+    tables: tuple[ResolvedTable, ...]
+    reads: tuple[tuple[Read, ...], ...]
+
+
+class EmbeddingTables(nn.Module):
+    """Embedding tables and their exact sparse optimizers.
+
+    A forward looks up every table once. A backward through its outputs updates every row that was read, once, with the
+    sum of its gradients; so do not hand these tables to another optimizer (there are no `parameters()`). In eval mode,
+    and under `torch.no_grad()`, outputs need no gradient and nothing is updated. The weights are in `state()`, not in
+    `state_dict()`.
+
+    Args:
+        tables: table -> spec with its number of rows.
+        reads: which feature reads which table, and how; one read a feature, at least one a table.
+        kernel: `auto` takes FBGEMM where it is installed and can do exactly what a table asks, else torch.
+        optimizer, learning_rate, eps, weight_decay: for tables whose spec does not say (`UpdateSettings`).
+        seed: first weights depend on it and on the table's name.
+        device: of weights and bags.
+        dtype: of all tables, instead of their specs'.
+        together: feature -> its batch group: features of one group always have equally many lists, so that their
+            tables may share one op. A feature that is not named gets an op of its own.
+    Raises:
+        InputError: a read of an unknown table, a table without reads or rows, a wrong setting, or a kernel that cannot
+            serve a table.
+
+    Example:
+        >>> tables = EmbeddingTables(
+        ...     {"item": TableSpec(rows=10, dim=4)},
+        ...     [Read(feature="likes", table="item", mode="sum"), Read(feature="last", table="item", mode="rows")],
+        ...     kernel="torch",
+        ... )
+        >>> out = tables({
+        ...     "likes": Bags(torch.tensor([7, 9, 4]), torch.tensor([0, 2, 3])),
+        ...     "last": Bags(torch.tensor([9]), torch.tensor([0, 1])),
+        ... })
+        >>> {feature: tuple(rows.shape) for feature, rows in out.items()}
+        {'likes': (2, 4), 'last': (1, 4)}
+        >>> (out["likes"].sum() + out["last"].sum()).backward()
+        >>> tables.state()["item.sum"].tolist()
+        [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 4.0]
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, TableSpec],
+        reads: Sequence[Read],
+        *,
+        kernel: KernelName = "auto",
+        optimizer: str = "rowwise_adagrad",
+        learning_rate: float = 0.01,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        together: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        defaults = {
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        self.device = torch.device(device)
+        self.reads = tuple(reads)
+        self._check_reads(tables)
+        self._together = dict(together or {})
+        resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+        self._rows = {name: table.rows for name, table in resolved.items()}
+        self._choice = choose_kernels(list(resolved.values()), kernel, self.device)
+        self._ops = _build(resolved, self.reads, self._together, self._choice, self.device)
+        self._places = {table.name: (op, place) for op in self._ops for place, table in enumerate(op.tables)}
+        for name, table in resolved.items():
+            op, place = self._places[name]
+            initialise_(op.kernel.weights()[place], table, seed)
+
+    def forward(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]:
+        """Look up every read.
+
+        Args:
+            bags: feature -> its bags; exactly the features that are read.
+        Returns:
+            feature -> [U, D] (`sum`; `mean`: the sum over the number of ids, 0 for an empty list) or [V, D] (`rows`),
+            float32, or float64 for float64 tables.
+        Raises:
+            InputError: bags that are missing or malformed, or an id outside its table.
+        """
+        check_bags(self.reads, bags, self._rows, self.device)
+        check_together(self.reads, bags, self._together)
+        found: dict[str, Tensor] = {}
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            for op in self._ops:
+                joined = [join(reads, bags, op.tables[0].out_dtype) for reads in op.reads]
+                for reads, sums_ND in zip(op.reads, op.kernel(joined), strict=True):
+                    found |= _split(reads, bags, sums_ND)
+        return {read.feature: found[read.feature] for read in self.reads}
+
+    def state(self) -> dict[str, Tensor]:
+        """What training changes, whichever kernel serves: `<table>.weight` [R, D] and, for a rule that keeps one,
+        `<table>.sum` ([R, D] for adagrad, [R] for rowwise_adagrad). Live tensors: clone what is to stay."""
+        state: dict[str, Tensor] = {}
+        for name in self._rows:
+            op, place = self._places[name]
+            state[f"{name}.weight"] = op.kernel.weights()[place]
+            running_sum = op.kernel.sums()[place]
+            if running_sum is not None:
+                state[f"{name}.sum"] = running_sum
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a `state()` in, from either kernel and any device.
+
+        Raises:
+            InputError: other tables, another update rule, shapes or dtypes; nothing is changed then.
+        """
+        own = self.state()
+        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or extra:
+            raise InputError(
+                "the state belongs to other tables or another update rule",
+                got=f"without {missing[0]!r}" if missing else f"with {extra[0]!r}",
+                expected=", ".join(own),
+            )
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
+                raise InputError(
+                    f"the state's {name!r} does not fit its table",
+                    got=f"{state[name].dtype} {tuple(state[name].shape)}",
+                    expected=f"{tensor.dtype} {tuple(tensor.shape)}",
+                )
+        for name, tensor in own.items():
+            tensor.copy_(state[name].detach())
+
+    def kernels(self) -> dict[str, str]:
+        """Table -> the kernel that serves it, `fbgemm` or `torch`."""
+        return dict(self._choice.kernels)
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines that say which kernel serves which tables, and why.
+
+        >>> tables = EmbeddingTables({"item": TableSpec(rows=10, dim=3)}, [Read(feature="a", table="item", mode="sum")])
+        >>> tables.notes()
+        ("torch serves table 'item': dim 3; FBGEMM's CPU op needs a multiple of 4",)
+        """
+        return self._choice.notes()
+
+    def extra_repr(self) -> str:
+        return "; ".join(self.notes())
+
+    def _check_reads(self, tables: Mapping[str, TableSpec]) -> None:
+        seen: set[str] = set()
+        for read in self.reads:
+            if read.table not in tables:
+                raise InputError(
+                    f"feature {read.feature!r} reads unknown table {read.table!r}",
+                    expected=f"one of {', '.join(sorted(tables))}",
+                )
+            if read.feature in seen:
+                raise InputError(f"feature {read.feature!r} is read twice", expected="one read a feature")
+            seen.add(read.feature)
+        unread = sorted(tables.keys() - {read.table for read in self.reads})
+        if unread:
+            raise InputError(f"table {unread[0]!r} is read by no feature", todo="leave it out")
+
+
+def _build(
+    tables: Mapping[str, ResolvedTable],
+    reads: Sequence[Read],
+    together: Mapping[str, str],
+    choice: KernelChoice,
+    device: torch.device,
+) -> tuple[Op, ...]:
+    """Tables to ops: tables that always have equally many bags and are updated alike share an op of FBGEMM."""
+    reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
+    members: dict[object, list[str]] = {}
+    for name, table in tables.items():
+        first, *more = reads_of[name]
+        key: object = name
+        if choice.kernels[name] == "fbgemm" and not more and first.feature in together:
+            rule = (table.dtype, table.optimizer.name, table.settings)
+            key = (together[first.feature], first.mode == "rows", *rule)
+        members.setdefault(key, []).append(name)
+    ops = []
+    for names in members.values():
+        own = tuple(tables[name] for name in names)
+        if choice.kernels[names[0]] == "fbgemm":
+            assert choice.module is not None
+            kernel: Kernel = FbgemmKernel(own, choice.module)
+        else:
+            kernel = TorchKernel(own, device)
+        ops.append(Op(kernel, own, tuple(reads_of[name] for name in names)))
+    return tuple(ops)
+
+
+def _split(reads: Sequence[Read], bags: Mapping[str, Bags], sums_ND: Tensor) -> dict[str, Tensor]:
+    """The outputs of a table's reads from the sums of their joined bags."""
+    parts = sums_ND.split([bags[read.feature].num_bags(read.mode) for read in reads]) if len(reads) > 1 else [sums_ND]
+    found = {}
+    for read, part in zip(reads, parts, strict=True):
+        if read.mode == "mean":
+            length_U = bags[read.feature].offsets.diff().clamp_(min=1)
+            part = part / length_U.to(part.dtype).unsqueeze(1)
+        found[read.feature] = part
+    return found

@@ -1,0 +1,23 @@
+"""Update rules of embedding tables: exact, once per touched row, the same bits for any number of threads.
+
+Legend: R rows of the table, D embedding dim, N bags, V ids in all bags, T touched (distinct) rows.
+
+    values_V    7 9 | 7        ids of N = 2 bags
+    grad_ND     a   | b        gradient of each bag's sum
+    rows_T      7      9       sorted, distinct
+    grad_TD     a + b  a       summed in the order of the ids, then one update of each row
+"""
+
+from recfold.optim.sparse_optimizer import SparseOptimizer, UpdateSettings
+from recfold.optim.sum_rows import sum_rows
+from recfold.optim.update import SPARSE_OPTIMIZERS, new_sum, sparse_optimizer, update_rows_
+
+__all__ = [
+    "SPARSE_OPTIMIZERS",
+    "SparseOptimizer",
+    "UpdateSettings",
+    "new_sum",
+    "sparse_optimizer",
+    "sum_rows",
+    "update_rows_",
+]
