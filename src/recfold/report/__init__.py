@@ -1,0 +1,5 @@
+"""One self-contained HTML page that explains a run to someone who was not there."""
+
+from recfold.report.write import report
+
+__all__ = ["report"]
