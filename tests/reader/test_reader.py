@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -327,6 +328,20 @@ def test_a_state_of_something_else_is_refused(table, folded, tmp_path):
         Reader(table, settings=HERE).load_state_dict({**state, "epoc": 1})
     with pytest.raises(InputError, match=r"the reader's state is damaged; got deal \[0, 1, 1\]"):
         Reader(table, settings=HERE).load_state_dict({**state, "deals": [[0, 1, 1]]})
+
+
+def test_batches_are_pinned_where_asked_and_possible(table):
+    batch = next(iter(Reader(table, settings=HERE.model_copy(update={"pin_memory": True}))))
+    assert batch.labels.is_pinned() == torch.cuda.is_available()
+    assert not next(iter(Reader(table, settings=HERE))).labels.is_pinned()
+
+
+def test_a_file_that_is_gone_is_named(folded, tmp_path):
+    table = folded(tmp_path / "table")
+    reader = Reader(table, settings=HERE)
+    table.parts("train")[0].path.unlink()
+    with pytest.raises(InputError, match=r"part-00000\.parquet is damaged; got .*No such file"):
+        list(reader)
 
 
 def test_a_damaged_file_is_named(folded, tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recfold.reader.chunk import Chunk, chunk_of
@@ -14,6 +15,7 @@ from recfold.reader.layout import Layout
 from recfold.reader.order import Course, Units, course_of
 from recfold.reader.settings import ReaderSettings
 from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
+from recfold.spec import InputError
 from recfold.table import FoldedTable
 
 _CHUNK_SAMPLES = 1 << 17
@@ -95,9 +97,12 @@ def columns_of(table: FoldedTable, split: str) -> list[str]:
         InputError: the first part is missing or damaged.
     """
     parts = table.parts(split)
-    if not parts or not parts[0].num_row_groups:
+    if not parts:
         return []
-    return pq.read_schema(parts[0].path).names
+    try:
+        return pq.read_schema(parts[0].path).names
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{parts[0].path} is damaged", got=str(error), todo="fold again") from None
 
 
 class Store:

@@ -210,6 +210,12 @@ class Reader:
         if self._stream is None:
             return
         stream, self._stream = self._stream, None
-        if self._pool is not None and (self.num_batches() or next(stream, None) is not None):
+        if self._pool is None:
+            return
+        try:
+            finished = not self.num_batches() and next(stream, None) is None
+        except (InputError, RuntimeError):
+            finished = False
+        if not finished:
             self._pool.close()
             self._pool = None
