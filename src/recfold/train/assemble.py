@@ -1,0 +1,189 @@
+"""From a schema and settings to tables and a model, and from a batch to what they read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs
+from recfold.embed import Bags, EmbeddingTables
+from recfold.model import InputShape, build_model, model_reads
+from recfold.spec import InputError, Read, Schema
+from recfold.train.settings import RunSettings
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A model and the embedding tables that it reads.
+
+    Args:
+        model: the dense part, a plain module of `ModelInputs`.
+        tables: every embedding table.
+        reads: which feature looks up which table, and how.
+        dense, dense_sequences: features that the model gets as floats, in schema order.
+        groups: feature -> the group that stores it.
+        dtype: of the dense part.
+    """
+
+    model: nn.Module
+    tables: EmbeddingTables
+    reads: tuple[Read, ...]
+    dense: tuple[str, ...]
+    dense_sequences: tuple[str, ...]
+    groups: Mapping[str, str]
+    dtype: torch.dtype
+
+    def inputs(self, batch: Batch) -> ModelInputs:
+        """Look up every table once and put the model's inputs together, folded as the batch is.
+
+        Raises:
+            InputError: the batch lacks a feature.
+        """
+        lists = _lists_of(batch)
+        looked_up = self.tables({read.feature: _bags(read, lists) for read in self.reads})
+        pooled: dict[str, Folded] = {}
+        sequences: dict[str, dict[str, FoldedSequence]] = {}
+        for read in self.reads:
+            own = lists[read.feature]
+            values = looked_up[read.feature].to(self.dtype)
+            if read.mode == "rows":
+                features = sequences.setdefault(self.groups[read.feature], {})
+                features[read.feature] = _sequence(own, read.feature, values, features)
+            else:
+                pooled[read.feature] = Folded(values, own.index)
+        return ModelInputs(
+            pooled, sequences, self._dense(batch), self._dense_sequences(batch), num_samples=batch.num_samples
+        )
+
+    def rows_touched(self, batch: Batch) -> int:
+        """Distinct rows of all tables that the batch reads, and so updates."""
+        lists = _lists_of(batch)
+        values: dict[str, list[Tensor]] = {}
+        for read in self.reads:
+            values.setdefault(read.table, []).append(lists[read.feature].lists(read.feature)[0])
+        return sum(len(torch.cat(parts).unique()) for parts in values.values())
+
+    def _dense(self, batch: Batch) -> dict[str, Folded]:
+        owner: dict[str, Group] = {key: group for group in batch.groups.values() for key in group.dense_keys}
+        _check_there(self.dense, owner)
+        return {name: Folded(owner[name].dense_of(name).to(self.dtype), owner[name].index) for name in self.dense}
+
+    def _dense_sequences(self, batch: Batch) -> dict[str, dict[str, FoldedSequence]]:
+        owner = {
+            key: group.dense_lists
+            for group in batch.groups.values()
+            if group.dense_lists is not None
+            for key in group.dense_lists.keys
+        }
+        _check_there(self.dense_sequences, owner)
+        found: dict[str, dict[str, FoldedSequence]] = {}
+        for name in self.dense_sequences:
+            features = found.setdefault(self.groups[name], {})
+            values = owner[name].lists(name)[0].to(self.dtype).unsqueeze(1)
+            features[name] = _sequence(owner[name], name, values, features)
+        return found
+
+
+def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Assembled:
+    """Build the tables and the model; weights depend on the seed only.
+
+    Args:
+        schema: an effective schema: every table has rows.
+    Raises:
+        InputError: an unknown model or option, or tables that the model cannot read.
+    """
+    dtype = DTYPES[settings.train.dtype]
+    specs = schema.resolved_tables()
+    reads = tuple(
+        Read(feature=feature, table=schema.table_of(feature), mode=mode)
+        for feature, mode in model_reads(settings.model.name, schema)
+    )
+    read = {read.table for read in reads}
+    sparse = settings.tables
+    tables = EmbeddingTables(
+        {name: spec for name, spec in specs.items() if name in read},
+        reads,
+        kernel=sparse.kernel,
+        optimizer=sparse.optimizer,
+        learning_rate=sparse.learning_rate,
+        eps=sparse.eps,
+        weight_decay=sparse.weight_decay,
+        seed=settings.train.seed,
+        device=device,
+        dtype=dtype if settings.train.dtype == "float64" else None,
+    )
+    dense = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind in ("dense", "vector"))
+    dense_sequences = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind == "dense_sequence")
+    shape = input_shape(schema, reads, dense, dense_sequences)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.train.seed)
+        model = build_model(settings.model.name, shape, settings.model.options)
+    return Assembled(
+        model=model.to(device=device, dtype=dtype),
+        tables=tables,
+        reads=reads,
+        dense=dense,
+        dense_sequences=dense_sequences,
+        groups={name: schema.group_of(name) for name in schema.features},
+        dtype=dtype,
+    )
+
+
+def input_shape(
+    schema: Schema, reads: tuple[Read, ...], dense: tuple[str, ...], dense_sequences: tuple[str, ...]
+) -> InputShape:
+    """What a model has to know about its inputs to be built."""
+    specs = schema.resolved_tables()
+    sequences: dict[str, dict[str, int]] = {}
+    for read in reads:
+        if read.mode == "rows":
+            sequences.setdefault(schema.group_of(read.feature), {})[read.feature] = specs[read.table].dim
+    floats: dict[str, tuple[str, ...]] = {}
+    for name in dense_sequences:
+        floats[schema.group_of(name)] = (*floats.get(schema.group_of(name), ()), name)
+    return InputShape(
+        pooled={read.feature: specs[read.table].dim for read in reads if read.mode != "rows"},
+        sequences=sequences,
+        dense={name: schema.features[name].width or 1 for name in dense},
+        dense_sequences=floats,
+        num_labels=len(schema.labels),
+    )
+
+
+def _lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
+    return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
+
+
+def _bags(read: Read, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+    _check_there((read.feature,), lists)
+    own = lists[read.feature]
+    if read.mode == "rows":
+        # once per merged position, however many windows hold it
+        values, _, _, weights = own.lists(read.feature)
+        return Bags(values, torch.arange(len(values) + 1, device=values.device), weights)
+    values, offsets, weights = own.bags(read.feature)
+    return Bags(values, offsets, weights)
+
+
+def _sequence(
+    own: InverseKeyedJaggedTensor, feature: str, rows: Tensor, others: Mapping[str, FoldedSequence]
+) -> FoldedSequence:
+    _, start, length, _ = own.lists(feature)
+    for other in others.values():
+        if (
+            other.index is own.index
+            and len(other.rows) == len(rows)
+            and other.start is start
+            and other.length is length
+        ):
+            return other.with_rows(rows)
+    return FoldedSequence(rows, start, length, own.index)
+
+
+def _check_there(features: tuple[str, ...], found: Mapping[str, object]) -> None:
+    for name in features:
+        if name not in found:
+            raise InputError(f"feature {name!r} is not in the batch", expected=f"one of {', '.join(sorted(found))}")

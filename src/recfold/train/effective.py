@@ -1,0 +1,35 @@
+"""The schema that a run trains with: the table's, with the transforms and tables that the user or the run says."""
+
+from recfold.reader import effective_schema
+from recfold.spec import Schema
+from recfold.train.settings import TableDefaults
+
+
+def run_schema(table: Schema, override: Schema | None, defaults: TableDefaults) -> Schema:
+    """The effective schema of a new run.
+
+    Args:
+        table: schema of the folded table.
+        override: what `train --schema` gives: its transforms, tables and label weights replace the table's, and what it
+            leaves out is not trained on.
+        defaults: `dim`, where set, becomes that of every table.
+    Returns:
+        A schema in which every id feature ends in rows of its table, and every table has rows.
+    Raises:
+        InputError: the override does not fit the table.
+    """
+    schema = effective_schema(table, override)
+    if defaults.dim is None:
+        return schema
+    tables = {name: spec.model_copy(update={"dim": defaults.dim}) for name, spec in schema.tables.items()}
+    return schema.model_copy(update={"tables": tables})
+
+
+def schema_on(table: Schema, run: Schema) -> Schema:
+    """A run's schema for reading a table: transforms and table sizes of the run, groups as that table stores them.
+
+    Raises:
+        InputError: the table lacks a feature or label of the run, or has it as another kind.
+    """
+    free = {name: feature.model_copy(update={"group": None}) for name, feature in run.features.items()}
+    return effective_schema(table, run.model_copy(update={"features": free, "groups": {}}))

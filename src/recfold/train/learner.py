@@ -1,0 +1,215 @@
+"""The model, its tables and what updates them: one `step` per batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+
+from recfold.batch import Batch
+from recfold.spec import InputError, Schema
+from recfold.train.assemble import assemble
+from recfold.train.dense import build_optimizer, build_schedule
+from recfold.train.loss import check_labels, total_weight, weighted_loss
+from recfold.train.settings import Fold, RunSettings
+
+
+class LossNotFinite(InputError):
+    """The loss of a batch is NaN or infinite; nothing was updated.
+
+    Attributes:
+        loss: the loss.
+    """
+
+    def __init__(self, loss: float, cause: str) -> None:
+        super().__init__(f"the loss is {loss}", got=cause)
+        self.loss = loss
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did.
+
+    Args:
+        loss: of its batch, before the update.
+        weight: sum of the batch's sample weights.
+        learning_rate: of the dense part (its first parameter group).
+        grad_norm: of the dense gradient before clipping; None at a step without dense update, or when not measured.
+    """
+
+    loss: float
+    weight: float
+    learning_rate: float
+    grad_norm: float | None
+
+
+class Learner:
+    """Everything that training changes.
+
+    Args:
+        schema: an effective schema.
+        settings: of the run.
+        updates: dense updates of the whole run, for a schedule that ends with it.
+    Raises:
+        InputError: an unknown model, optimizer, schedule, option or device.
+    """
+
+    def __init__(self, schema: Schema, settings: RunSettings, *, updates: int = 1) -> None:
+        train = settings.train
+        self.device = resolve_device(train.device)
+        self.fold: Fold = train.fold
+        self.assembled = assemble(schema, settings, self.device)
+        self.model = self.assembled.model
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = build_optimizer(self.parameters, train.dense)
+        self.schedule = build_schedule(self.optimizer, train.schedule, updates)
+        weights = [label.weight for label in schema.labels.values()]
+        self.label_weights_L = torch.tensor(weights, dtype=self.assembled.dtype, device=self.device)
+        self._clip_norm = train.clip_norm
+        self._accumulate = train.accumulate
+        self._sums: dict[int, Tensor] = {}  # parameter number -> gradient times weight, summed over batches
+        self._batches = 0
+        self._weight = 0.0
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch as this learner reads it: on its device; with fold = off, expanded before any lookup."""
+        return (batch.expand() if self.fold == "off" else batch).to(self.device)
+
+    def logits(self, prepared: Batch) -> Tensor:
+        """Scores before the sigmoid, [B, L], of a prepared batch."""
+        inputs = self.assembled.inputs(prepared)
+        return self.model(inputs.unfold() if self.fold == "lookups" else inputs)
+
+    def step(self, batch: Batch, *, measure: bool = False) -> Step:
+        """Train on one batch: tables now, the dense part at every `accumulate`-th batch.
+
+        Args:
+            measure: take the norm of the dense gradient even where it is not clipped.
+        Raises:
+            LossNotFinite: before anything is updated.
+            InputError: labels outside [0, 1], or a wrong weight.
+        """
+        check_labels(batch)
+        return self.step_prepared(self.prepared(batch), measure=measure)
+
+    def step_prepared(self, batch: Batch, *, measure: bool = False) -> Step:
+        """`step` on a batch that is prepared and whose labels are known to be right."""
+        self.model.train()
+        loss = weighted_loss(self.logits(batch), batch, self.label_weights_L)
+        value = float(loss)
+        if not torch.isfinite(loss):
+            raise LossNotFinite(value, _cause(batch))
+        loss.backward()
+        weight, rate = total_weight(batch), float(self.optimizer.param_groups[0]["lr"])
+        return Step(value, weight, rate, self._update(weight, measure))
+
+    def score(self, batch: Batch) -> Tensor:
+        """Logits [B, L] of a batch, without training: no dropout, no gradients."""
+        self.model.eval()
+        with torch.no_grad():
+            return self.logits(self.prepared(batch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, in parts that `checkpoint.save` takes."""
+        return {
+            "model": dict(self.model.state_dict()),
+            "tables": dict(self.assembled.tables.state()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "accumulated": {"sums": self._sums, "batches": self._batches, "weight": self._weight},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict` of a learner of the same schema and settings.
+
+        Raises:
+            InputError: it belongs to another model.
+        """
+        self.load_weights(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        accumulated = state["accumulated"]
+        self._sums = {number: tensor.to(self.device) for number, tensor in accumulated["sums"].items()}
+        self._batches, self._weight = accumulated["batches"], accumulated["weight"]
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Take the weights of a `state_dict` and leave optimizer and schedule alone.
+
+        Raises:
+            InputError: it belongs to another model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(
+                "the checkpoint belongs to another model", got=str(error).splitlines()[-1].strip()
+            ) from None
+        self.assembled.tables.load_state(state["tables"])
+
+    def _update(self, weight: float, measure: bool) -> float | None:
+        if self._accumulate > 1 and not self._accumulated(weight):
+            return None
+        norm: Tensor | None = None
+        if self._clip_norm is not None:
+            norm = clip_grad_norm_(self.parameters, self._clip_norm)
+        elif measure:
+            norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return None if norm is None else float(norm)
+
+    def _accumulated(self, weight: float) -> bool:
+        """Add this batch's gradient; True when it was the last one, and `.grad` is that of all as one batch."""
+        for number, parameter in enumerate(self.parameters):
+            if parameter.grad is not None:
+                part = parameter.grad * weight
+                self._sums[number] = self._sums[number] + part if number in self._sums else part
+                parameter.grad = None
+        self._batches += 1
+        self._weight += weight
+        if self._batches < self._accumulate:
+            return False
+        for number, total in self._sums.items():
+            self.parameters[number].grad = total / (self._weight or 1.0)
+        self._sums, self._batches, self._weight = {}, 0, 0.0
+        return True
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a setting names; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: not a device, or one that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"cannot use device {name!r}", got=str(error).splitlines()[0], todo="use train.device=cpu"
+        ) from None
+    return device
+
+
+def _cause(batch: Batch) -> str:
+    for group in batch.groups.values():
+        for name in group.dense_keys:
+            bad = int((~group.dense_of(name).isfinite()).sum())
+            if bad:
+                return (
+                    f"{bad} values of feature {name!r} in the batch that are not finite (a 'fill' transform mends NaN)"
+                )
+        lists = [part for part in (group.dense_lists, group.lists) if part is not None]
+        for part in lists:
+            if part.values.is_floating_point() and not bool(part.values.isfinite().all()):
+                return f"values of {', '.join(part.keys)} in the batch that are not finite"
+            if part.weights is not None and not bool(part.weights.isfinite().all()):
+                return f"weights of {', '.join(part.keys)} in the batch that are not finite"
+    return "finite inputs, so the weights diverged (lower the learning rate, or set train.clip_norm)"

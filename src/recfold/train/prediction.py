@@ -1,0 +1,120 @@
+"""Predictions of a run as a Parquet file with the keys that the logs had."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recfold.batch import Batch
+from recfold.checkpoint import load
+from recfold.spec import InputError
+from recfold.table import FoldedTable, sample_keys
+from recfold.train.effective import schema_on
+from recfold.train.learner import Learner
+from recfold.train.metrics import sigmoid
+from recfold.train.progress import TrainProgress, silent
+from recfold.train.run import chosen_checkpoint, open_run, table_of
+from recfold.train.scores import key_bits, scored_batches
+
+KEYS = ("request", "candidate", "position", "session", "user", "time")
+
+
+def predict(
+    run: Path | str,
+    data: FoldedTable | Path | str,
+    out: Path | str,
+    *,
+    split: str | None = None,
+    checkpoint: str | None = None,
+    progress: TrainProgress = silent,
+) -> Path:
+    """Score every sample of a folded table.
+
+    Columns of the file, in this order: split; request, candidate, position, session, user, time, as far as the table
+        has
+    them and as they were in the logs (strings stay strings; time in microseconds UTC); then `score.<label>` for each
+    label in the schema's order, a float32 probability. Rows are in order of time inside a split.
+
+    Args:
+        data: a folded table; fresh logs are folded first. Its labels are not looked at.
+        out: the file to write; it appears whole or not at all.
+        split: one split; None for all of them.
+        checkpoint: as for `evaluate`.
+    Returns:
+        `out`.
+    Raises:
+        InputError: as `evaluate`; or `out` cannot be written.
+    """
+    opened, table, out = open_run(run), table_of(data), Path(out)
+    found = chosen_checkpoint(opened, checkpoint)
+    schema = schema_on(table.schema, opened.schema)
+    learner = Learner(schema, opened.settings)
+    learner.load_weights(load(found.path))
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    writer: pq.ParquetWriter | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for name in table.splits() if split is None else (split,):
+            originals = _originals(table, name) if name in table.splits() else {}
+            for batch, logits_BL in scored_batches(learner, table, name, schema, opened.settings, progress):
+                rows = _rows(batch, name, originals, logits_BL.double().numpy(), tuple(schema.labels))
+                writer = writer or pq.ParquetWriter(temporary, rows.schema)
+                writer.write_table(rows)
+        if writer is not None:
+            writer.close()
+            temporary.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}", got=str(error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def _rows(
+    batch: Batch,
+    split: str,
+    originals: dict[str, tuple[np.ndarray, pa.Array]],
+    logits: np.ndarray,
+    labels: tuple[str, ...],
+) -> pa.Table:
+    columns: dict[str, pa.Array] = {"split": pa.array([split] * batch.num_samples)}
+    for key in KEYS:
+        if key in batch.keys:
+            bits = batch.keys[key].numpy()
+            if key in originals:
+                known, values = originals[key]
+                columns[key] = values.take(pa.array(np.searchsorted(known, bits)))
+            else:
+                columns[key] = pa.array(bits)
+    for number, label in enumerate(labels):
+        columns[f"score.{label}"] = pa.array(sigmoid(logits[:, number]).astype(np.float32))
+    return pa.table(columns)
+
+
+def _originals(table: FoldedTable, split: str) -> dict[str, tuple[np.ndarray, pa.Array]]:
+    """String key -> its bits in rising order, and the strings in the same order."""
+    found: dict[str, list[pa.Array]] = {}
+    for part in table.parts(split):
+        for i in range(part.num_row_groups):
+            raw = part.row_group(i)
+            wanted = [name for name in raw.column_names if name in ("n", *KEYS) or name.startswith("sample.")]
+            keys = sample_keys(raw.select(wanted))
+            for name in KEYS:
+                if name in keys.column_names and _is_string(keys[name].type):
+                    found.setdefault(name, []).append(keys[name].combine_chunks().unique())
+    originals = {}
+    for name, arrays in found.items():
+        values = pa.chunked_array(arrays).unique()
+        values = values.filter(values.is_valid())
+        bits = key_bits(values)
+        order = np.argsort(bits, kind="stable")
+        if len(np.unique(bits)) < len(bits):
+            raise InputError(f"two values of key {name!r} have the same hash", todo="use integers for this key")
+        originals[name] = (bits[order], values.take(pa.array(order)))
+    return originals
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -1,0 +1,118 @@
+"""Scores of a whole split, as arrays: what evaluation and prediction share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from recfold.batch import Batch
+from recfold.reader import Reader, ReaderSettings
+from recfold.spec import InputError, Schema, xxh64_strings
+from recfold.table import FoldedTable, sample_keys
+from recfold.train.learner import Learner
+from recfold.train.popularity import Seen
+from recfold.train.progress import TrainProgress, silent
+from recfold.train.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Scored:
+    """N samples in time order: logits and labels float64 [N, L], weights [N] or None, keys int64 [N]."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None
+    keys: dict[str, np.ndarray]
+
+
+def reader_of(table: FoldedTable, split: str, schema: Schema, settings: RunSettings, *, order: str) -> Reader:
+    """The reader of a split with a run's batch size and read-ahead."""
+    train, ahead = settings.train, settings.reader
+    options = ahead.model_dump() | {"batch_size": train.batch_size, "order": order, "seed": train.seed}
+    return Reader(table, split, ReaderSettings(**options), schema=schema)
+
+
+def scored_batches(
+    learner: Learner,
+    table: FoldedTable,
+    split: str,
+    schema: Schema,
+    settings: RunSettings,
+    progress: TrainProgress = silent,
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """Every batch of a split in time order with its logits [B, L] on the CPU.
+
+    Raises:
+        InputError: the table has no such split, or no samples in it.
+    """
+    if split not in table.splits():
+        raise InputError(f"table {table.path} has no {split} samples", expected=f"one of {', '.join(table.splits())}")
+    reader = reader_of(table, split, schema, settings, order="time")
+    total, done = sum(part.num_samples for part in table.parts(split)), 0
+    try:
+        for batch in reader:
+            yield batch, learner.score(batch).cpu()
+            done += batch.num_samples
+            progress(f"score {split}", done, total)
+    finally:
+        reader.close()
+
+
+def score(
+    learner: Learner,
+    table: FoldedTable,
+    split: str,
+    schema: Schema,
+    settings: RunSettings,
+    progress: TrainProgress = silent,
+) -> Scored:
+    """Score a whole split; see `scored_batches`."""
+    logits, batches = [], []
+    for batch, logits_BL in scored_batches(learner, table, split, schema, settings, progress):
+        logits.append(logits_BL.to(torch.float64))
+        batches.append((batch.labels, batch.weight, batch.keys))
+    weights = [weight for _, weight, _ in batches if weight is not None]
+    keys = batches[0][2] if batches else {}
+    return Scored(
+        torch.cat(logits).numpy(),
+        torch.cat([labels for labels, _, _ in batches]).to(torch.float64).numpy(),
+        torch.cat(weights).to(torch.float64).numpy() if weights else None,
+        {name: torch.cat([own[name] for _, _, own in batches]).numpy() for name in keys},
+    )
+
+
+def seen_in(table: FoldedTable, split: str, label: str) -> Seen:
+    """The samples of a split as the popularity baseline sees them; only key and label columns are read."""
+    wanted = ("n", "sample.candidate", "sample.time", "sample.weight", f"label.{label}")
+    parts = [_key_columns(part, i, wanted) for part in table.parts(split) for i in range(part.num_row_groups)]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    labels = columns[f"label.{label}"].astype(np.float64)
+    weights = columns.get("weight", np.ones(len(labels))).astype(np.float64)
+    return Seen(columns["candidate"], columns.get("time"), labels, weights)
+
+
+def key_bits(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Keys as batches carry them: integers as they are, strings as the bits of xxh64; int64.
+
+    >>> key_bits(pa.array([7, 8], pa.int32())).tolist()
+    [7, 8]
+    """
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return values.cast(pa.int64()).to_numpy()
+    encoded = values.dictionary_encode()
+    chunks = encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]
+    if not chunks:
+        return np.empty(0, np.int64)
+    bits = [xxh64_strings(chunk.dictionary.to_pylist()).view(np.int64)[chunk.indices.to_numpy()] for chunk in chunks]
+    return np.concatenate(bits)
+
+
+def _key_columns(part: object, i: int, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    raw = part.row_group(i)  # type: ignore[attr-defined]
+    keys = sample_keys(raw.select([name for name in raw.column_names if name in wanted]))
+    return {
+        name: key_bits(keys[name]) if name in ("candidate", "time") else keys[name].to_numpy()
+        for name in keys.column_names
+    }
