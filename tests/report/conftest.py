@@ -1,5 +1,6 @@
 """A made-up run, as the readers give it."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from recfold.report.facts import FoldFacts, History, RunFacts, StepPoint, ValidationPoint
-from recfold.table import Accounting, FeatureInspection, GroupInspection, Inspection
+from recfold.spec import Schema
+from recfold.table import Accounting, FeatureInspection, GroupInspection, Inspection, Manifest, open_table
 from recfold.table.inspect import SplitInspection
 from recfold.train import Evaluation, RunSettings, Throughput
 from recfold.train.settings import TrainSettings
@@ -202,3 +204,111 @@ def make_metrics() -> Callable[..., dict[str, object]]:
 def make_evaluation() -> Callable[..., Evaluation]:
     """An evaluation of labels given as JSON."""
     return lambda **labels: Evaluation.parse({"split": "validation", "step": 1, "samples": 5, "labels": labels}, "test")
+
+
+def write_table(path: Path, *, samples: int = 10) -> Path:
+    """A folded table's manifest (the report reads nothing else): one session group and one feature per sample."""
+    schema = Schema.parse(
+        {
+            "keys": {"request": "r", "session": "s", "time": "t"},
+            "labels": {"click": {"column": "y"}},
+            "groups": {"user": {"kind": "session", "chosen": "expected dedup factor 2.5"}},
+            "features": {
+                "ids": {"kind": "ids", "group": "user", "type": "int32", "distinct": 30},
+                "age": {"kind": "dense", "group": "sample", "type": "float"},
+            },
+        },
+        "test",
+    )
+    parts = {"train": samples - 3, "validation": 3}
+    splits = {
+        name: {"samples": n, "units": 2, "parts": [{"file": part_file(name, n), "samples": n}]}
+        for name, n in parts.items()
+    }
+    ids = {"lists": 2, "values": 8, "expanded_values": 20, "value_bytes": 32, "bytes": 40}
+    manifest = Manifest.model_validate(
+        {
+            "recfold_version": "0.1.0",
+            "schema": schema.model_dump(),
+            "hashes": {},
+            "fold_by": "session",
+            "cut": 5_000_001,
+            "splits": splits,
+            "features": {
+                "ids": {"train": ids, "validation": ids},
+                "age": {
+                    name: {"lists": n, "values": n, "expanded_values": n, "value_bytes": 4 * n, "bytes": 4 * n}
+                    for name, n in parts.items()
+                },
+            },
+            "groups": {"user": {name: {"lists": 2, "index_bytes": 10} for name in parts}},
+            "accounting": {
+                "candidate_rows_in": samples + 2,
+                "samples": parts,
+                "quarantined_candidates": {"null time": 2},
+            },
+            "settings": {"fold_by": "session"},
+        }
+    )
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+    return path
+
+
+def part_file(split: str, rows: int) -> dict[str, object]:
+    return {"path": f"{split}/part-00000.parquet", "bytes": 100, "rows": rows, "xxh64": "0" * 16}
+
+
+@pytest.fixture
+def make_table() -> Callable[..., Path]:
+    """Writes a table's manifest at a path."""
+    return write_table
+
+
+@pytest.fixture
+def table_folder(tmp_path: Path) -> Path:
+    """A folded table of 10 samples."""
+    return write_table(tmp_path / "table")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, table_folder: Path) -> Path:
+    """A run on `table_folder`, as train writes it."""
+    table = open_table(table_folder)
+    journal: list[dict[str, object]] = [
+        {
+            "kind": "start",
+            "step": 0,
+            "table": str(table_folder),
+            "settings": {},
+            "versions": {"torch": "2.13.0"},
+            "device": "cpu",
+            "threads": 2,
+            "kernels": {"ids": "torch"},
+        },
+        {"kind": "step", "step": 20, "loss": 0.6, "lr": 0.001},
+        {"kind": "step", "step": 40, "loss": 0.5, "lr": 0.001},
+    ]
+    files = {
+        "run.json": {
+            "format_version": 1,
+            "recfold_version": "0.1.0",
+            "table": str(table_folder),
+            "table_checksum": table.manifest.checksum,
+        },
+        "settings.json": RunSettings(train=TrainSettings(epochs=3)).model_dump(mode="json"),
+        "schema.json": table.schema.with_default_hashes().model_dump(mode="json"),
+        "evaluation.json": {
+            "split": "validation",
+            "step": 40,
+            "samples": 3,
+            "labels": {"click": {"model": metrics(auc=0.7)}},
+        },
+        "throughput.json": throughput(on=(2.0,), off=(1.0,)).model_dump(mode="json"),
+    }
+    run = tmp_path / "run"
+    run.mkdir()
+    for name, data in files.items():
+        (run / name).write_text(json.dumps(data), encoding="utf-8")
+    (run / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in journal), encoding="utf-8")
+    return run

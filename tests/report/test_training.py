@@ -21,6 +21,18 @@ def test_a_loss_that_is_not_finite_is_counted_and_left_out(parse):
     assert page.tags.count("svg") == 1
 
 
+def test_a_constant_learning_rate_is_a_sentence_and_no_plot(parse):
+    page = parse(training(History((StepPoint(1, 0.7, 0.001), StepPoint(2, 0.6, 0.001)))).markup)
+    assert "The learning rate of the dense part was 0.001 throughout." in page.words
+    assert page.values("aria-label") == ["Training loss by step"]
+
+
+def test_a_short_run_is_not_smoothed(parse):
+    steps = tuple(StepPoint(step, 0.5) for step in range(10))
+    assert "smoothed" not in parse(training(History(steps)).markup).words
+    assert "smoothed over about 5 logged steps" in parse(training(History(steps + steps[:1])).markup).words
+
+
 def test_evaluations_without_a_logged_step_are_still_drawn(parse):
     page = parse(training(History(validation=(ValidationPoint(3, "click", ne=0.9),))).markup)
     assert "no step" in page.words

@@ -199,8 +199,9 @@ def _equation(name: str, total: int, parts: Sequence[tuple[str, int]]) -> Html:
     line = element("code", f"{count(total)} {name} = {right}")
     missing = total - sum(number for _, number in parts)
     if missing == 0:
-        return paragraph(line, " ✓")
-    return paragraph(line, " ", element("span", f"does not add up: off by {count(missing)}", class_="wrong"))
+        return element("p", line, " ✓", class_="equation")
+    wrong = element("span", f"does not add up: off by {count(missing)}", class_="wrong")
+    return element("p", line, " ", wrong, class_="equation")
 
 
 def _by_number(reasons: Mapping[str, int]) -> Sequence[tuple[str, int]]:

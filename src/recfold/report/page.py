@@ -18,6 +18,7 @@ h2 { font-size: 1.25rem; margin: 3rem 0 .6rem; padding-top: .9rem; font-weight: 
   border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; font-weight: 650; }
 p { margin: .5rem 0; max-width: 44rem; }
+.equation { max-width: none; }
 .lead { font-size: 1.05rem; color: var(--soft); }
 a { color: var(--accent); }
 nav { margin-top: 1.2rem; font-size: .9rem; }

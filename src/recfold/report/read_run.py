@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recfold.report.facts import FoldFacts, History, RunFacts, StepPoint, ValidationPoint
+from recfold.report.format import plural
 from recfold.spec import InputError, Schema, Settings
 from recfold.table import FoldedTable, inspect, open_table
 from recfold.train import Evaluation, Throughput, open_run, read_journal
@@ -93,7 +94,9 @@ def _circumstances(begin: Record) -> dict[str, str]:
     }
     kernels = Counter(begin.get("kernels", {}).values())
     if kernels:
-        shown["embedding kernels"] = ", ".join(f"{name} ({number} tables)" for name, number in sorted(kernels.items()))
+        shown["embedding kernels"] = ", ".join(
+            f"{name} ({plural(number, 'table')})" for name, number in sorted(kernels.items())
+        )
     return shown
 
 

@@ -27,9 +27,11 @@ def training(history: History) -> Html:
 def _summary(history: History) -> Html:
     if not history.steps:
         return note("The journal holds evaluations but no step.")
-    last = history.steps[-1]
+    last, rates = history.steps[-1], _learning_rates(history)
     broken = sum(not math.isfinite(point.loss) for point in history.steps)
     parts = [f"{count(last.step)} steps; the last logged loss is {metric(last.loss)}."]
+    if len(rates) == 1:
+        parts.append(f" The learning rate of the dense part was {rates.pop():g} throughout.")
     if broken:
         parts.append(f" The loss was not finite at {plural(broken, 'step')}; the plot leaves them out.")
     return paragraph(*parts)
@@ -40,9 +42,9 @@ def _loss(history: History) -> Html:
     if not points:
         return Html("")
     steps, losses = [x for x, _ in points], [y for _, y in points]
-    span = max(len(losses) // 30, 1)
+    span = max(len(losses) // 20, 5)
     lines = [Series("each logged step", steps, losses, colour=GREY, faint=len(losses) > 1)]
-    if span > 1:
+    if len(losses) > 2 * span:
         lines.append(Series(f"smoothed over about {span} logged steps", steps, smooth(losses, span)))
     caption = "Training loss. The axis leaves out the most extreme 2 % of the single steps at either end."
     plot = curve("plot-loss", "Training loss by step", lines, y="loss", wide=True)
@@ -74,9 +76,14 @@ def _by_label(points: tuple[ValidationPoint, ...], key: str) -> list[Series]:
     ]
 
 
+def _learning_rates(history: History) -> set[float]:
+    return {point.learning_rate for point in history.steps if point.learning_rate is not None}
+
+
 def _learning_rate(history: History) -> list[Html]:
+    """The plot, for a rate that was not the same all the time."""
     points = [(float(point.step), point.learning_rate) for point in history.steps if point.learning_rate is not None]
-    if not points:
+    if len(_learning_rates(history)) < 2:
         return []
     line = Series("learning rate", [x for x, _ in points], [y for _, y in points], colour=PURPLE)
     plot = curve("plot-learning-rate", "Learning rate by step", [line], y="learning rate")
