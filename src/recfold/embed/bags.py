@@ -95,6 +95,8 @@ def check_bags(reads: Sequence[Read], bags: Mapping[str, Bags], rows: Mapping[st
         )
     for read in reads:
         _check_shape(read.feature, bags[read.feature], device)
+    if not reads:
+        return
     # one transfer for all features: on an accelerator each would wait for the device
     facts = torch.stack([_facts(read, bags[read.feature]) for read in reads]).tolist()
     for read, (low, high, first, last, least) in zip(reads, facts, strict=True):

@@ -34,4 +34,4 @@ def lookup_reference(weight_RD: Tensor, bags: Bags, mode: str) -> Tensor:
     if mode == "mean":
         length_U = (bags.offsets[1:] - bags.offsets[:-1]).tolist()
         pooled = [row / max(length, 1) for row, length in zip(pooled, length_U, strict=True)]
-    return torch.stack(pooled) if pooled else rows_VD.new_zeros(0, weight_RD.shape[1])
+    return torch.stack(pooled) if pooled else rows_VD[:0]
