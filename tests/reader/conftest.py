@@ -84,6 +84,7 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        self.by_user = seed % 2 == 1  # then a unit has samples of several sessions
 
     def element(self, feature: str) -> Any:
         if self.rng.random() < 0.1:
@@ -118,7 +119,11 @@ class Maker:
         rng = self.rng
         first = int(rng.integers(0, 50))
         put = {
-            "session": int(rng.integers(0, 9)),
+            **(
+                {"sample.session": rng.integers(0, 9, n).tolist()}
+                if self.by_user
+                else {"session": int(rng.integers(0, 9))}
+            ),
             "user": f"u{rng.integers(0, 4)}" if rng.random() < 0.8 else None,
             "first_time": first,
             "n": n,

@@ -358,3 +358,11 @@ def test_a_damaged_file_is_named(folded, tmp_path):
 def test_a_table_without_units_has_no_batches(folded, tmp_path):
     reader = Reader(folded(tmp_path / "table", parts=()), settings=HERE)
     assert (reader.num_batches(), reader.num_samples, list(reader), reader.epoch) == (0, 0, [], 1)
+
+
+def test_row_groups_are_dropped_when_they_are_done_with(folded, tmp_path):
+    table = folded(tmp_path / "table", parts=((3,) * 8, (2,) * 8))
+    reader = Reader(table, settings=HERE.model_copy(update={"batch_size": 3, "shuffle_window": 1}))
+    held = [len(reader._store._row_groups) for _ in reader]
+    assert max(held) <= 3
+    assert not reader._store._row_groups

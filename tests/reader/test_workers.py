@@ -48,7 +48,7 @@ def is_running(pid: int) -> bool:
 
 def test_order_and_bits_do_not_depend_on_the_number_of_workers(table):
     expected = Reader(table, settings=HERE)
-    with Reader(table, settings=HERE.model_copy(update={"workers": 3, "prefetch": 1})) as reader:
+    with Reader(table, settings=HERE.model_copy(update={"workers": 2, "prefetch": 1})) as reader:
         assert contents(reader) == contents(expected)
         first = processes_of(reader)
         assert contents(reader) == contents(expected)
@@ -66,15 +66,17 @@ def test_order_and_bits_do_not_depend_on_the_number_of_workers(table):
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_a_worker_that_is_killed_is_one_line(table):
-    with Reader(table, settings=HERE.model_copy(update={"workers": 2, "prefetch": 1})) as reader:
-        batches = iter(reader)
-        next(batches)
+@pytest.mark.parametrize("at", ["start", "work"])
+def test_a_worker_that_is_killed_is_one_line(table, at):
+    with Reader(table, settings=HERE.model_copy(update={"workers": 2})) as reader:
+        stream = reader._open_stream()
         pids = processes_of(reader)
+        if at == "work":
+            os.kill(pids[1], signal.SIGSTOP)  # it gets its job and makes nothing
+            next(stream)
         os.kill(pids[1], signal.SIGKILL)
         with pytest.raises(InputError, match=r"a reader worker died; got signal 9; if memory ran out"):
-            for _ in batches:
-                pass
+            list(stream)
     assert not any(is_running(pid) for pid in pids)
 
 
@@ -114,6 +116,16 @@ def test_a_worker_ends_when_the_program_that_started_it_is_gone(table, busy):
 
 def send(file, line: dict) -> None:
     file.write(json.dumps(line).encode() + b"\n")
+
+
+def test_a_program_that_forgets_to_close_its_reader_ends(table):
+    program = f"""
+from recfold.reader import Reader, ReaderSettings
+reader = Reader({str(table.path)!r}, settings=ReaderSettings(batch_size=1, prefetch=1))
+print(next(iter(reader)).num_samples)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 class Pipe(io.BytesIO):

@@ -2,6 +2,7 @@
 
 from recfold.reader.reader import Reader
 from recfold.reader.reference import read_reference
+from recfold.reader.schema import effective_schema
 from recfold.reader.settings import ReaderSettings
 
-__all__ = ["Reader", "ReaderSettings", "read_reference"]
+__all__ = ["Reader", "ReaderSettings", "effective_schema", "read_reference"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -29,15 +30,14 @@ class Pool:
 
     def __init__(self, start: dict[str, Any], num_workers: int, prefetch: int) -> None:
         self._workers: list[_Worker] = []
+        # also where the pool is forgotten, and before the interpreter ends: threads can still be joined then
+        self._end = weakref.finalize(self, _close_all, self._workers)
         try:
             for _ in range(num_workers):
                 self._workers.append(_Worker(start, prefetch))
         except BaseException:
             self.close()
             raise
-
-    def __len__(self) -> int:
-        return len(self._workers)
 
     def batches(self, jobs: list[dict[str, Any]]) -> Iterator[Arrays]:
         """Give every worker a job and take their batches in turn, until the first has no more.
@@ -62,9 +62,7 @@ class Pool:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        for worker in self._workers:
-            worker.close()
-        self._workers = []
+        self._end()
 
 
 class _Worker:
@@ -155,6 +153,12 @@ class _Worker:
             got=how + (f", saying {lines[-1]!r}" if lines else ""),
             todo="if memory ran out, use fewer workers or a smaller shuffle window; workers=0 reads in this process",
         )
+
+
+def _close_all(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.close()
+    workers.clear()
 
 
 def _widen(pipe: IO[bytes]) -> None:

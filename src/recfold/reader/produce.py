@@ -19,6 +19,7 @@ from recfold.spec import InputError
 from recfold.table import FoldedTable
 
 _CHUNK_SAMPLES = 1 << 17
+_ROW_GROUPS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def produce(plan: Plan, store: "Store", batches: range) -> Iterator[Arrays]:
     first_unit = [share.range_of(batch, size)[0] for batch in batches]
     stretch = plan.course.stretch[share.unit[first_unit]] if len(batches) else []
     limit = max(_CHUNK_SAMPLES // size, 1)
+    last_use = _last_uses(plan)
     begin = 0
     while begin < len(batches):
         end = begin + 1
@@ -63,7 +65,8 @@ def produce(plan: Plan, store: "Store", batches: range) -> Iterator[Arrays]:
         for batch in batches[begin:end]:
             pieces = share.pieces(batch, size)
             yield cut_batch(chunk, places[np.searchsorted(numbers, pieces.unit)], pieces.begin, pieces.end)
-        store.forget(share, plan.course.units, first_unit[end] if end < len(batches) else len(share.unit))
+        next_unit = first_unit[end] if end < len(batches) else len(share.unit)
+        store.keep({row_group for row_group, last in last_use.items() if last >= next_unit})
         begin = end
 
 
@@ -76,8 +79,10 @@ def _chunk(plan: Plan, store: "Store", batches: range) -> tuple[Chunk, np.ndarra
     found: list[Stored] = []
     parts: list[np.ndarray] = []
     first = 0
-    for part, row_group in sorted(set(zip(units.part.tolist(), units.row_group.tolist(), strict=True))):
-        here = np.flatnonzero((units.part == part) & (units.row_group == row_group))
+    key = _row_group_keys(units)
+    for number in np.unique(key):
+        here = np.flatnonzero(key == number)
+        part, row_group = divmod(int(number), _ROW_GROUPS)
         stored, rows = store.row_group(part, row_group), units.row[here]
         if 4 * len(rows) < 3 * stored.num_units:
             wanted = np.sort(rows)
@@ -103,6 +108,19 @@ def columns_of(table: FoldedTable, split: str) -> list[str]:
         return pq.read_schema(parts[0].path).names
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{parts[0].path} is damaged", got=str(error), todo="fold again") from None
+
+
+def _row_group_keys(units: Units) -> np.ndarray:
+    """One number for part and row group, int64 [N]."""
+    return units.part * _ROW_GROUPS + units.row_group
+
+
+def _last_uses(plan: Plan) -> dict[tuple[int, int], int]:
+    """(part, row group) -> place in the share of the last unit that it holds."""
+    key = _row_group_keys(plan.course.units)[plan.share.unit]
+    distinct, from_end = np.unique(key[::-1], return_index=True)
+    last = len(key) - 1 - from_end
+    return {divmod(number, _ROW_GROUPS): place for number, place in zip(distinct.tolist(), last.tolist(), strict=True)}
 
 
 class Store:
@@ -140,10 +158,7 @@ class Store:
             self._dictionaries[key] = decode_dictionary(table, layout, self.layout, source.path)
         return self._dictionaries[key]
 
-    def forget(self, share: Share, units: Units, next_unit: int) -> None:
-        """Drop row groups that no unit of a share from `next_unit` on is in."""
-        rest = share.unit[next_unit:]
-        held = list(self._row_groups)
-        for part, row_group in held:
-            if not ((units.part[rest] == part) & (units.row_group[rest] == row_group)).any():
-                del self._row_groups[part, row_group]
+    def keep(self, row_groups: set[tuple[int, int]]) -> None:
+        """Drop all row groups but some."""
+        for key in self._row_groups.keys() - row_groups:
+            del self._row_groups[key]

@@ -16,7 +16,7 @@ from recfold.reader.produce import Plan, Store, columns_of, plan_of, produce
 from recfold.reader.schema import effective_schema
 from recfold.reader.settings import ReaderSettings
 from recfold.reader.state import checked_deals, state_of
-from recfold.reader.stored import stored_keys
+from recfold.reader.stored import key_columns
 from recfold.reader.worker import job_line, start_line
 from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable, open_table
@@ -158,10 +158,6 @@ class Reader:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_pool", None) is not None:
-            self.close()
-
     def _fresh_deals(self) -> list[Deal]:
         return [Deal(self.world_size, self.settings.batch_size, 0)]
 
@@ -182,7 +178,7 @@ class Reader:
 
     def _empty_batch(self) -> Batch:
         available = columns_of(self.table, self.split)
-        return self._stepped(empty_arrays(self._layout, stored_keys(available), "sample.weight" in available))
+        return self._stepped(empty_arrays(self._layout, list(key_columns(available)), "sample.weight" in available))
 
     def _stepped(self, arrays: Arrays) -> Batch:
         batch = assemble(self._layout, arrays)
@@ -210,12 +206,11 @@ class Reader:
         if self._stream is None:
             return
         stream, self._stream = self._stream, None
-        if self._pool is None:
-            return
         try:
+            # lets the stream see its own end: row groups are dropped, workers are idle
             finished = not self.num_batches() and next(stream, None) is None
         except (InputError, RuntimeError):
             finished = False
-        if not finished:
+        if self._pool is not None and not finished:
             self._pool.close()
             self._pool = None

@@ -15,8 +15,7 @@ from recfold.reader.layout import GroupLayout, Layout
 from recfold.spec import InputError
 from recfold.transform import NULL_ID, spans, windows_of
 
-_UNIT_KEYS = ("session", "user")
-_SAMPLE_KEYS = ("request", "candidate", "position", "time")
+_KEYS = ("session", "user", "request", "candidate", "position", "time")
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,14 @@ class Stored:
         )
 
 
-def stored_keys(available: Sequence[str]) -> list[str]:
-    """Which keys of a sample a part with these columns has."""
-    return [
-        *(name for name in _UNIT_KEYS if name in available),
-        *(name for name in _SAMPLE_KEYS if f"sample.{name}" in available),
-    ]
+def key_columns(available: Sequence[str]) -> dict[str, str]:
+    """Keys of a sample -> their columns in a part with these columns: one value per sample, else one per unit."""
+    found = {}
+    for name in _KEYS:
+        column = f"sample.{name}" if f"sample.{name}" in available else name
+        if column in available:
+            found[name] = column
+    return found
 
 
 def stored_columns(layout: Layout, available: Sequence[str]) -> list[str]:
@@ -104,7 +105,7 @@ def stored_columns(layout: Layout, available: Sequence[str]) -> list[str]:
         available: columns that the part has: keys are read where they are there.
     """
     wanted = ["n", *(f"label.{label}" for label in layout.labels)]
-    wanted += [name if name in _UNIT_KEYS else f"sample.{name}" for name in stored_keys(available)]
+    wanted += key_columns(available).values()
     if "sample.weight" in available:
         wanted.append("sample.weight")
     for group in layout.groups:
@@ -178,12 +179,11 @@ def _decode(table: pa.Table, layout: Layout) -> Stored:
 
 def _samples(table: pa.Table, layout: Layout, offsets: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
     found = {}
-    for name in _UNIT_KEYS:
-        if name in table.column_names:
-            found[name] = np.repeat(_key(one_array(table[name])), counts)
-    for name in _SAMPLE_KEYS:
-        if f"sample.{name}" in table.column_names:
-            found[name] = _key(_nested(table, f"sample.{name}", offsets))
+    for name, column in key_columns(table.column_names).items():
+        if column == name:
+            found[name] = np.repeat(_key(one_array(table[column])), counts)
+        else:
+            found[name] = _key(_nested(table, column, offsets))
     if "sample.weight" in table.column_names:
         found["weight"] = _float32(_nested(table, "sample.weight", offsets), 1.0)
     for label in layout.labels:
