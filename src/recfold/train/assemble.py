@@ -114,6 +114,7 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         seed=settings.train.seed,
         device=device,
         dtype=dtype if settings.train.dtype == "float64" else None,
+        together={read.feature: schema.group_of(read.feature) for read in reads},
     )
     dense = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind in ("dense", "vector"))
     dense_sequences = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind == "dense_sequence")

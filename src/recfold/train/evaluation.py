@@ -128,13 +128,10 @@ def _baselines(
     rates = {TRAIN_POPULARITY: click_rate(train, here.candidates, rate)}
     if here.times is not None:
         # evaluated on the training split, its samples must not count twice
-        before = train if split != "train" else Seen(*(array[:0] for array in (here.candidates, here.times)), *_none())
+        nothing = Seen(here.candidates[:0], here.times[:0], here.labels[:0], here.weights[:0])
+        before = nothing if split == "train" else train
         rates[AS_OF_POPULARITY] = as_of_click_rate(before, here, rate)
     return {name: _metrics(scored, _logit(rate_N), number) for name, rate_N in rates.items()}, ()
-
-
-def _none() -> tuple[np.ndarray, np.ndarray]:
-    return np.empty(0), np.empty(0)
 
 
 def _logit(rate_N: np.ndarray) -> np.ndarray:

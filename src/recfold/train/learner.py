@@ -1,5 +1,6 @@
 """The model, its tables and what updates them: one `step` per batch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +99,8 @@ class Learner:
         """`step` on a batch that is prepared and whose labels are known to be right."""
         self.model.train()
         loss = weighted_loss(self.logits(batch), batch, self.label_weights_L)
-        value = float(loss)
-        if not torch.isfinite(loss):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise LossNotFinite(value, _cause(batch))
         loss.backward()
         weight, rate = total_weight(batch), float(self.optimizer.param_groups[0]["lr"])

@@ -24,7 +24,7 @@ def check_labels(batch: Batch) -> None:
         sample, label = (~inside).nonzero()[0].tolist()
         raise InputError(
             f"label {batch.label_names[label]!r} cannot be trained with cross entropy",
-            got=f"value {batch.labels[sample, label].item():g}",
+            got="null" if batch.labels[sample, label].isnan() else f"value {batch.labels[sample, label].item():g}",
             expected="0, 1 or something between",
             todo="use 'seen' instead of 'value' for it, or scale the label",
         )

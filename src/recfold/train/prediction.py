@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 from recfold.batch import Batch
 from recfold.checkpoint import load
 from recfold.spec import InputError
-from recfold.table import FoldedTable, sample_keys
+from recfold.table import FoldedTable
 from recfold.train.effective import schema_on
 from recfold.train.learner import Learner
 from recfold.train.metrics import sigmoid
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import chosen_checkpoint, open_run, table_of
-from recfold.train.scores import key_bits, scored_batches
+from recfold.train.scores import key_bits, key_rows, scored_batches
+from recfold.transform import NULL_ID
 
 KEYS = ("request", "candidate", "position", "session", "user", "time")
 
@@ -33,9 +34,9 @@ def predict(
     """Score every sample of a folded table.
 
     Columns of the file, in this order: split; request, candidate, position, session, user, time, as far as the table
-        has
-    them and as they were in the logs (strings stay strings; time in microseconds UTC); then `score.<label>` for each
-    label in the schema's order, a float32 probability. Rows are in order of time inside a split.
+    has them and as they were in the logs (strings stay strings, time is in microseconds UTC; a session that the logs
+    did not name has its made-up id); then `score.<label>` for each label in the schema's order, a float32
+    probability. Rows are in order of time inside a split.
 
     Args:
         data: a folded table; fresh logs are folded first. Its labels are not looked at.
@@ -83,11 +84,12 @@ def _rows(
     for key in KEYS:
         if key in batch.keys:
             bits = batch.keys[key].numpy()
+            null = bits == NULL_ID
             if key in originals:
                 known, values = originals[key]
-                columns[key] = values.take(pa.array(np.searchsorted(known, bits)))
+                columns[key] = values.take(pa.array(np.searchsorted(known, bits), mask=null))
             else:
-                columns[key] = pa.array(bits)
+                columns[key] = pa.array(bits, mask=null)
     for number, label in enumerate(labels):
         columns[f"score.{label}"] = pa.array(sigmoid(logits[:, number]).astype(np.float32))
     return pa.table(columns)
@@ -96,14 +98,10 @@ def _rows(
 def _originals(table: FoldedTable, split: str) -> dict[str, tuple[np.ndarray, pa.Array]]:
     """String key -> its bits in rising order, and the strings in the same order."""
     found: dict[str, list[pa.Array]] = {}
-    for part in table.parts(split):
-        for i in range(part.num_row_groups):
-            raw = part.row_group(i)
-            wanted = [name for name in raw.column_names if name in ("n", *KEYS) or name.startswith("sample.")]
-            keys = sample_keys(raw.select(wanted))
-            for name in KEYS:
-                if name in keys.column_names and _is_string(keys[name].type):
-                    found.setdefault(name, []).append(keys[name].combine_chunks().unique())
+    for rows in key_rows(table, split, KEYS):
+        for name in rows.column_names:
+            if _is_string(rows[name].type):
+                found.setdefault(name, []).append(rows[name].unique())
     originals = {}
     for name, arrays in found.items():
         values = pa.chunked_array(arrays).unique()

@@ -1,10 +1,11 @@
 """Scores of a whole split, as arrays: what evaluation and prediction share."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from recfold.batch import Batch
@@ -12,6 +13,7 @@ from recfold.reader import Reader, ReaderSettings
 from recfold.spec import InputError, Schema, xxh64_strings
 from recfold.table import FoldedTable, sample_keys
 from recfold.train.learner import Learner
+from recfold.train.loss import check_labels
 from recfold.train.popularity import Seen
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.settings import RunSettings
@@ -68,9 +70,14 @@ def score(
     settings: RunSettings,
     progress: TrainProgress = silent,
 ) -> Scored:
-    """Score a whole split; see `scored_batches`."""
+    """Score a whole split; see `scored_batches`.
+
+    Raises:
+        InputError: also where a label is null or outside [0, 1].
+    """
     logits, batches = [], []
     for batch, logits_BL in scored_batches(learner, table, split, schema, settings, progress):
+        check_labels(batch)
         logits.append(logits_BL.to(torch.float64))
         batches.append((batch.labels, batch.weight, batch.keys))
     weights = [weight for _, weight, _ in batches if weight is not None]
@@ -83,14 +90,32 @@ def score(
     )
 
 
+def key_rows(table: FoldedTable, split: str, wanted: Collection[str]) -> Iterator[pa.Table]:
+    """Keys and labels of every sample of a split, a table per row group; no feature is read.
+
+    Args:
+        wanted: which of request, candidate, position, session, user, time, weight and `label.<name>`; those that the
+            table has are given.
+    """
+    for part in table.parts(split):
+        groups = range(part.num_row_groups)
+        stored = pq.read_schema(part.path).names
+        columns = ["n", *(name for name in stored if name.removeprefix("sample.") in wanted)]
+        for i in groups:
+            yield sample_keys(part.row_group(i, columns))
+
+
 def seen_in(table: FoldedTable, split: str, label: str) -> Seen:
-    """The samples of a split as the popularity baseline sees them; only key and label columns are read."""
-    wanted = ("n", "sample.candidate", "sample.time", "sample.weight", f"label.{label}")
-    parts = [_key_columns(part, i, wanted) for part in table.parts(split) for i in range(part.num_row_groups)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
-    labels = columns[f"label.{label}"].astype(np.float64)
-    weights = columns.get("weight", np.ones(len(labels))).astype(np.float64)
-    return Seen(columns["candidate"], columns.get("time"), labels, weights)
+    """The samples of a split as the popularity baseline sees them."""
+    columns: dict[str, list[np.ndarray]] = {}
+    for rows in key_rows(table, split, ("candidate", "time", "weight", f"label.{label}")):
+        for name in rows.column_names:
+            values = key_bits(rows[name]) if name in ("candidate", "time") else rows[name].to_numpy()
+            columns.setdefault(name, []).append(values)
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    labels = whole[f"label.{label}"].astype(np.float64)
+    weights = whole.get("weight", np.ones(len(labels))).astype(np.float64)
+    return Seen(whole["candidate"], whole.get("time"), labels, weights)
 
 
 def key_bits(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -107,12 +132,3 @@ def key_bits(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
         return np.empty(0, np.int64)
     bits = [xxh64_strings(chunk.dictionary.to_pylist()).view(np.int64)[chunk.indices.to_numpy()] for chunk in chunks]
     return np.concatenate(bits)
-
-
-def _key_columns(part: object, i: int, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    raw = part.row_group(i)  # type: ignore[attr-defined]
-    keys = sample_keys(raw.select([name for name in raw.column_names if name in wanted]))
-    return {
-        name: key_bits(keys[name]) if name in ("candidate", "time") else keys[name].to_numpy()
-        for name in keys.column_names
-    }
