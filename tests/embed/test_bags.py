@@ -58,6 +58,10 @@ def test_reads_are_joined_one_after_the_other_and_ids_of_a_sequence_are_bags_of_
             Bags(long(1, 2), long(0, 2), torch.ones(3)),
             "feature 'likes' has not one weight per id; got (3,) weights; exp",
         ),
+        (
+            Bags(long(1, 2), long(0, 2), torch.ones(2, requires_grad=True)),
+            "the weights of feature 'likes' need a gradient, which no kernel gives; detach() them",
+        ),
         (Bags(long(1).to("meta"), long(0, 1)), "values of feature 'likes' are on meta; expected cpu"),
     ],
 )

@@ -17,7 +17,7 @@ class Bags:
         values: [V] int64, row numbers in [0, rows of the table).
         offsets: [U + 1] int64; bag u is `values[offsets[u]:offsets[u + 1]]`. A read of mode `rows` gives one row per
             id and does not look at them.
-        weights: [V] what each row is multiplied with; None for 1.
+        weights: [V] what each row is multiplied with, an input without gradient; None for 1.
 
     Example:
         >>> Bags(torch.tensor([7, 9, 4]), torch.tensor([0, 2, 3])).num_bags("sum")
@@ -136,6 +136,10 @@ def _check_shape(feature: str, bags: Bags, device: torch.device) -> None:
             raise InputError(f"{what} of feature {feature!r} are on {tensor.device}", expected=f"{device}")
     if len(bags.offsets) == 0:
         raise InputError(f"offsets of feature {feature!r} are empty", expected="one more than there are lists")
+    if bags.weights is not None and bags.weights.requires_grad:
+        raise InputError(
+            f"the weights of feature {feature!r} need a gradient, which no kernel gives", todo="detach() them"
+        )
     if bags.weights is not None and bags.weights.shape != bags.values.shape:
         raise InputError(
             f"feature {feature!r} has not one weight per id",

@@ -19,7 +19,7 @@ class SequenceSettings(DlrmSettings):
 
     Args:
         layers, heads, feedforward: of the transformer.
-        encoder_dropout: inside it.
+        encoder_dropout: inside it, drawn once per distinct history, so that samples which share one share its masks.
         positions: learned positions counted from the newest element; 0 for none.
     """
 
