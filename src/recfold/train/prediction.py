@@ -1,6 +1,7 @@
 """Predictions of a run as a Parquet file with the keys that the logs had."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from recfold.batch import Batch
 from recfold.checkpoint import load
-from recfold.spec import InputError
+from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable
 from recfold.train.effective import schema_on
 from recfold.train.learner import Learner
@@ -17,6 +18,7 @@ from recfold.train.metrics import sigmoid
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import chosen_checkpoint, open_run, table_of
 from recfold.train.scores import key_bits, key_rows, scored_batches
+from recfold.train.settings import RunSettings
 from recfold.transform import NULL_ID
 
 KEYS = ("request", "candidate", "position", "session", "user", "time")
@@ -53,24 +55,39 @@ def predict(
     schema = schema_on(table.schema, opened.schema)
     learner = Learner(schema, opened.settings)
     learner.load_weights(load(found.path))
+    batches = _scored(learner, table, split, schema, opened.settings, progress)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    writer: pq.ParquetWriter | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        for name in table.splits() if split is None else (split,):
-            originals = _originals(table, name) if name in table.splits() else {}
-            for batch, logits_BL in scored_batches(learner, table, name, schema, opened.settings, progress):
-                rows = _rows(batch, name, originals, logits_BL.double().numpy(), tuple(schema.labels))
-                writer = writer or pq.ParquetWriter(temporary, rows.schema)
+        first = next(batches)
+        with pq.ParquetWriter(temporary, first.schema) as writer:
+            writer.write_table(first)
+            for rows in batches:
                 writer.write_table(rows)
-        if writer is not None:
-            writer.close()
-            temporary.rename(out)
+        temporary.rename(out)
     except OSError as error:
         raise InputError(f"cannot write {out}", got=str(error)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
     return out
+
+
+def _scored(
+    learner: Learner,
+    table: FoldedTable,
+    split: str | None,
+    schema: Schema,
+    settings: RunSettings,
+    progress: TrainProgress,
+) -> Iterator[pa.Table]:
+    if not table.splits():
+        raise InputError(f"table {table.path} has no samples")
+    for name in table.splits() if split is None else (split,):
+        scored = scored_batches(learner, table, name, schema, settings, progress)
+        originals = _originals(table, name) if name in table.splits() else {}
+        for batch, logits_BL in scored:
+            yield _rows(batch, name, originals, logits_BL.double().numpy(), tuple(schema.labels))
 
 
 def _rows(
