@@ -1,0 +1,96 @@
+"""Tables partitioned on disk: rows go to numbered buckets, which are written out when memory is used up."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+
+class Buckets:
+    """Rows by bucket number.
+
+    Args:
+        folder: where what does not fit goes.
+        count: number of buckets.
+        memory_bytes: how much to hold before writing.
+    """
+
+    def __init__(self, folder: Path, count: int, memory_bytes: int) -> None:
+        self.folder = folder
+        self.count = count
+        self.rows = np.zeros(count, np.int64)
+        self._memory_bytes = memory_bytes
+        self._held: list[list[pa.Table]] = [[] for _ in range(count)]
+        self._files: list[list[Path]] = [[] for _ in range(count)]
+        self._held_bytes = 0
+
+    def add(self, table: pa.Table, bucket: np.ndarray) -> None:
+        """Put row i of `table` into bucket[i]; rows keep their order inside a bucket."""
+        if table.num_rows == 0:
+            return
+        counts = np.bincount(bucket, minlength=self.count)
+        if np.count_nonzero(counts) > 1:
+            table = table.take(pa.array(np.argsort(bucket, kind="stable")))
+        ends = np.cumsum(counts)
+        for index in np.flatnonzero(counts):
+            self._held[index].append(table.slice(ends[index] - counts[index], counts[index]))
+        self.rows += counts
+        self._held_bytes += table.nbytes
+        if self._held_bytes > self._memory_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        for index, held in enumerate(self._held):
+            if held:
+                folder = self.folder / f"{index:05d}"
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f"{len(self._files[index]):05d}.arrow"
+                write_arrow(path, pa.concat_tables(held))
+                self._files[index].append(path)
+                self._held[index] = []
+        self._held_bytes = 0
+
+    def files(self, index: int) -> list[Path]:
+        """Flush, and give the files of one bucket, for another process to read."""
+        self.flush()
+        return self._files[index]
+
+    def runs(self, rows: int) -> list[list[int]]:
+        """Bucket numbers in order, neighbours put together while they have at most `rows` rows between them."""
+        return _runs(self.rows, rows)
+
+    def read(self, index: int) -> pa.Table | None:
+        """All rows of one bucket in the order they came; None where there are none."""
+        tables = [read_arrow(path) for path in self._files[index]] + self._held[index]
+        return pa.concat_tables(tables) if tables else None
+
+
+def both_runs(a: Buckets, b: Buckets, rows: int) -> list[list[int]]:
+    """As `Buckets.runs`, for two that are read side by side."""
+    return _runs(a.rows + b.rows, rows)
+
+
+def _runs(counts: np.ndarray, rows: int) -> list[list[int]]:
+    found: list[list[int]] = []
+    total = 0
+    for index in np.flatnonzero(counts).tolist():
+        if found and total + counts[index] <= rows:
+            found[-1].append(index)
+            total += int(counts[index])
+        else:
+            found.append([index])
+            total = int(counts[index])
+    return found
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write an Arrow file for this run only."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Read such a file (memory-mapped: pages are read as they are used)."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()

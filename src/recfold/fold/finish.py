@@ -1,0 +1,300 @@
+"""The last step: types, references and encodings of the whole table settled, parts written, everything counted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import recfold
+from recfold.fold.assign import SPLITS
+from recfold.fold.buckets import read_arrow
+from recfold.fold.columns import element_type, narrowest
+from recfold.fold.dictionaries import merge_dictionaries
+from recfold.fold.job import Job
+from recfold.fold.partition import FeatureCount, bytes_of, elements_of
+from recfold.fold.scan import Scan
+from recfold.fold.tasks import FoldedFiles, WriteTask, Written, final_units, write_task
+from recfold.fold.workers import Workers
+from recfold.logs import LogSource
+from recfold.spec import Schema
+from recfold.spec.hashing import INTEGER_HASH, STRING_HASH
+from recfold.table.files import Encodings, choose_encodings, column_bytes, row_group_bounds, write_parquet
+from recfold.table.lists import one_array
+from recfold.table.manifest import (
+    Accounting,
+    FeatureStats,
+    FileEntry,
+    GroupStats,
+    Manifest,
+    PartEntry,
+    SplitEntry,
+)
+
+_KEYS = ("session", "session.made", "user")
+_INDEXES = (".inverse", ".start", ".length")
+
+
+@dataclass(frozen=True)
+class FoldedLogs:
+    """What the two passes leave in the work folder.
+
+    Attributes:
+        schema: every feature has a group. joined: outcomes that joined. cut: time from which on samples are validation.
+        files: a split of a partition each, by partition.
+    """
+
+    schema: Schema
+    scan: Scan
+    joined: int
+    cut: int | None
+    num_parts: int
+    files: list[FoldedFiles]
+
+
+@dataclass(frozen=True)
+class _Dictionary:
+    """An item dictionary on disk: its file; by column its elements, their bytes in memory and its compressed bytes;
+    new row numbers by part.
+    """
+
+    file: FileEntry
+    values: dict[str, int]
+    value_bytes: dict[str, int]
+    bytes: dict[str, int]
+    remaps: list[np.ndarray]
+
+
+def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Workers, job: Job) -> Manifest:
+    """Write the splits and the rest of the quarantine.
+
+    Returns:
+        the manifest, whose accounting holds.
+    """
+    of_split = {split: [files for files in found.files if files.split == split] for split in SPLITS}
+    of_split = {split: files for split, files in of_split.items() if files}
+    dictionaries: dict[str, dict[str, _Dictionary]] = {}
+    for split, files in of_split.items():
+        (folder / split).mkdir()
+        dictionaries[split] = {
+            group: _write_dictionary(folder / split / f"{group}.parquet", group, files, job)
+            for group, spec in found.schema.groups.items()
+            if spec.key == "item"
+        }
+    tasks = _write_tasks(folder, found, of_split, dictionaries, job)
+    written: list[Written] = []
+    for part in workers.map(write_task, tasks):
+        written.append(part)
+        job.report("write", len(written), len(tasks))
+    splits: dict[str, SplitEntry] = {}
+    parts: dict[str, list[Written]] = {}
+    for split, files in of_split.items():
+        parts[split], written = written[: len(files)], written[len(files) :]
+        splits[split] = _split_entry(split, files, parts[split], dictionaries[split])
+    accounting = _account(found, splits, job)
+    accounting.check()
+    return Manifest(
+        recfold_version=recfold.__version__,
+        schema=found.schema,
+        hashes={"integer": INTEGER_HASH, "string": STRING_HASH},
+        description=source.description,
+        inferred=source.inferred,
+        fold_by=job.settings.fold_by,
+        cut=found.cut,
+        splits=splits,
+        features={
+            name: {
+                split: _feature_stats(name, files, parts[split], dictionaries[split])
+                for split, files in of_split.items()
+            }
+            for name in found.schema.features
+        },
+        groups={
+            group: {
+                split: GroupStats(lists=splits[split].distinct[group], index_bytes=_index_bytes(group, parts[split]))
+                for split in of_split
+            }
+            for group in found.schema.groups
+        },
+        quarantine=job.quarantine.finish(),
+        accounting=accounting,
+        settings={
+            **job.settings.model_dump(mode="json", exclude={"memory_gb", "workers"}),
+            "partitions": found.num_parts,
+        },
+    )
+
+
+def _write_dictionary(out: Path, group: str, files: Sequence[FoldedFiles], job: Job) -> _Dictionary:
+    merged = merge_dictionaries([entry.dictionaries[group] for entry in files])
+    bounds = row_group_bounds(np.ones(merged.rows.num_rows, np.int64), job.settings.row_group_samples)
+    entry = write_parquet(out, merged.rows, bounds, _dictionary_encodings(merged.rows, job))
+    elements = {name: elements_of(one_array(merged.rows[name])) for name in merged.rows.column_names}
+    return _Dictionary(
+        file=entry,
+        values={name: len(values) for name, values in elements.items()},
+        value_bytes={name: bytes_of(values) for name, values in elements.items()},
+        bytes=column_bytes(pq.read_metadata(out)),
+        remaps=merged.remaps,
+    )
+
+
+def _dictionary_encodings(rows: pa.Table, job: Job) -> Encodings:
+    return choose_encodings(rows.slice(0, job.settings.row_group_samples))
+
+
+def _write_tasks(
+    folder: Path,
+    found: FoldedLogs,
+    of_split: dict[str, list[FoldedFiles]],
+    dictionaries: dict[str, dict[str, _Dictionary]],
+    job: Job,
+) -> list[WriteTask]:
+    """One per part; encodings are measured on the first units of the largest part of the first split."""
+    last = _last_indexes(found.files)
+    for split in dictionaries.values():
+        last |= {
+            f"{group}.inverse": max(last[f"{group}.inverse"], entry.file.rows - 1) for group, entry in split.items()
+        }
+    columns = _columns(found.files, last)
+    tasks = [
+        WriteTask(
+            units=files.units,
+            columns=columns,
+            remaps={group: entry.remaps[index] for group, entry in dictionaries[split].items()},
+            dictionaries={
+                group: path for group, path in files.dictionaries.items() if found.schema.groups[group].key == "user"
+            },
+            encodings={},
+            dictionary_encodings={},
+            row_group_samples=job.settings.row_group_samples,
+            out=folder / split / f"part-{index:05d}.parquet",
+        )
+        for split, entries in of_split.items()
+        for index, files in enumerate(entries)
+    ]
+    sizes = [files.samples for files in next(iter(of_split.values()))]
+    typical = tasks[sizes.index(max(sizes))]
+    units = final_units(typical)
+    bounds = row_group_bounds(one_array(units["n"]).to_numpy(), job.settings.row_group_samples)
+    encodings = choose_encodings(units.slice(0, bounds[1]))
+    of_dictionary = {
+        group: _dictionary_encodings(read_arrow(path), job) for group, path in typical.dictionaries.items()
+    }
+    return [
+        WriteTask(**{**vars(task), "encodings": encodings, "dictionary_encodings": of_dictionary}) for task in tasks
+    ]
+
+
+def _last_indexes(files: Sequence[FoldedFiles]) -> dict[str, int]:
+    """Largest value of each index column over all parts."""
+    last: dict[str, int] = {}
+    for entry in files:
+        for column, value in entry.last.items():
+            last[column] = max(value, last.get(column, 0))
+    return last
+
+
+def _columns(files: Sequence[FoldedFiles], last: dict[str, int]) -> dict[str, pa.DataType]:
+    """Columns of every part: a key is per sample if it is so in any part; integers as wide as the widest part needs."""
+    per_sample = {key for key in _KEYS if any(f"sample.{key}" in entry.columns for entry in files)}
+    found: dict[str, pa.DataType] = {}
+    for entry in files:
+        for name, type in entry.columns.items():
+            if name in per_sample:
+                name, type = f"sample.{name}", pa.list_(type)
+            if name.endswith(_INDEXES) and name in last:
+                type = pa.list_(narrowest(-1, last[name]))
+            known = found.get(name)
+            found[name] = type if known is None or _width(type) > _width(known) else known
+    keys = [key for key in (*_KEYS, "first_time", "n") if key in found]
+    samples = [name for name in found if name.startswith("sample.")]
+    rest = [name for name in found if name not in keys and name not in samples]
+    return {name: found[name] for name in (*keys, *samples, *rest)}
+
+
+def _width(type: pa.DataType) -> int:
+    inner = element_type(type)
+    return inner.bit_width if pa.types.is_integer(inner) else 0
+
+
+def _split_entry(
+    split: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, _Dictionary]
+) -> SplitEntry:
+    def below(entry: FileEntry) -> FileEntry:
+        return entry.model_copy(update={"path": f"{split}/{entry.path}"})
+
+    stored = {group: sum(entry.lists[group] for entry in files) for group in files[0].lists}
+    return SplitEntry(
+        samples=sum(part.samples for part in parts),
+        units=sum(part.file.rows for part in parts),
+        parts=tuple(
+            PartEntry(
+                file=below(part.file),
+                samples=part.samples,
+                dictionaries={group: below(entry) for group, entry in part.dictionaries.items()},
+            )
+            for part in parts
+        ),
+        dictionaries={group: below(entry.file) for group, entry in dictionaries.items()},
+        distinct={**stored, **{group: entry.file.rows for group, entry in dictionaries.items()}},
+    )
+
+
+def _feature_stats(
+    name: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, _Dictionary]
+) -> FeatureStats:
+    counts = [entry.features[name] for entry in files]
+    column = f"feature.{name}"
+    total = FeatureCount(*(sum(values) for values in zip(*(vars(count).values() for count in counts), strict=True)))
+    for entry in dictionaries.values():
+        if column in entry.values:  # partitions have rows in common: what counts is the merged dictionary
+            taken = sum(size for of, size in entry.value_bytes.items() if of.split(".")[1] == name)
+            total = FeatureCount(entry.file.rows, entry.values[column], total.expanded_values, taken)
+    sizes = [part.bytes for part in parts] + [entry.bytes for entry in dictionaries.values()]
+    stored = sum(size for found in sizes for path, size in found.items() if path.split(".")[:2] == ["feature", name])
+    return FeatureStats(**vars(total), bytes=stored)
+
+
+def _index_bytes(group: str, parts: Sequence[Written]) -> int:
+    names = [group + index for index in _INDEXES]
+    return sum(size for part in parts for path, size in part.bytes.items() if path.split(".list.")[0] in names)
+
+
+def _account(found: FoldedLogs, splits: dict[str, SplitEntry], job: Job) -> Accounting:
+    quarantine = job.quarantine
+    sides: dict[str, int] = {}
+    for name in quarantine.sources():
+        if name.startswith("side:"):
+            for reason, count in quarantine.counts(name).items():
+                sides[reason] = sides.get(reason, 0) + count
+    return Accounting(
+        candidate_rows_in=found.scan.candidate_rows_in,
+        samples={split: entry.samples for split, entry in splits.items()},
+        quarantined_candidates=quarantine.counts("impressions"),
+        outcomes_in=found.scan.outcomes_in,
+        joined=found.joined,
+        quarantined_outcomes=quarantine.counts("outcomes"),
+        quarantined_sides=sides,
+    )
+
+
+def resolve(
+    schema: Schema, types: Mapping[str, pa.DataType], widths: Mapping[str, int], distinct: Mapping[str, int]
+) -> Schema:
+    """The schema with `type`, `width` and `distinct` of every feature.
+
+    Args:
+        types: of the columns in the table; widths: of vectors; distinct: ids of id features.
+    """
+    features = {}
+    for name, feature in schema.features.items():
+        update: dict[str, object] = {"type": str(element_type(types[f"feature.{name}"]))}
+        if feature.kind == "vector":
+            update["width"] = widths.get(name, feature.width)
+        if name in distinct:
+            update["distinct"] = distinct[name]
+        features[name] = feature.model_copy(update=update)
+    return schema.model_copy(update={"features": features})

@@ -1,0 +1,243 @@
+"""The first look at the logs: rows go to disk as they come, their keys go to buckets by request, types are learnt."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recfold.fold.bits import element_hash
+from recfold.fold.buckets import Buckets, write_arrow
+from recfold.fold.columns import Extent, cast_columns, columns_of, extent_of, widen
+from recfold.fold.quarantine import Quarantine
+from recfold.logs import Chunk, LogSource
+from recfold.spec import InputError, Schema
+from recfold.table.expand import feature_columns
+from recfold.table.files import Progress
+from recfold.table.lists import flatten, null_mask, one_array
+
+REQUEST_BUCKETS = 64
+KEYS = ("request", "candidate", "position", "session", "user", "time", "split", "weight")
+_NARROW = ("request", "candidate", "position", "session", "user", "time", "split")
+_PIECE_BYTES = 64 << 20
+
+
+@dataclass
+class Scan:
+    """What the scan left: rows on disk, keys in buckets, and what was learnt.
+
+    Attributes:
+        pieces: files of impressions in the order they came; starts: number of the first row of each, and the total.
+        extents: canonical column -> what it holds. widths: vector feature -> floats.
+        keys: row number and keys of the impressions, by hash of the request; outcomes likewise.
+        times: time of every impression. bytes: of all pieces in memory.
+    """
+
+    keys: Buckets
+    outcomes: Buckets
+    pieces: list[Path] = field(default_factory=list)
+    starts: list[int] = field(default_factory=lambda: [0])
+    extents: dict[str, Extent] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
+    times: list[np.ndarray] = field(default_factory=list)
+    bytes: int = 0
+    candidate_rows_in: int = 0
+    outcomes_in: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        return self.starts[-1]
+
+    def types(self) -> dict[str, pa.DataType]:
+        """The type of every column of the pieces for the whole table: the narrowest; times stay int64."""
+        return {name: _type(name, extent) for name, extent in self.extents.items()}
+
+
+def _type(name: str, extent: Extent) -> pa.DataType:
+    return pa.int64() if name == "time" else extent.arrow_type()
+
+
+def scan(
+    source: LogSource, work: Path, memory_bytes: int, quarantine: Quarantine, progress: Progress | None = None
+) -> Scan:
+    """Read both logs once.
+
+    Raises:
+        InputError: a column is missing or of different types, or there is nothing to fold.
+    """
+    (work / "pieces").mkdir(parents=True)
+    found = Scan(
+        Buckets(work / "keys", REQUEST_BUCKETS, memory_bytes // 8),
+        Buckets(work / "outcomes", REQUEST_BUCKETS, memory_bytes // 8),
+    )
+    wanted = [*KEYS, *(f"label.{name}" for name, label in source.schema.labels.items() if label.column is not None)]
+    needed = [
+        c for name, f in source.schema.features.items() if f.side is None for c in feature_columns(source.schema, name)
+    ]
+    for chunk in source.impressions():
+        found.candidate_rows_in += chunk.rows.num_rows + _count(chunk, "impressions")
+        found.outcomes_in += _count(chunk, "outcomes")
+        quarantine.add(chunk.rejected)
+        if chunk.rows.num_rows:
+            _check_columns(chunk.rows, source.schema, needed)
+        for rows in _slices(chunk.rows):
+            columns = columns_of(rows, [*wanted, *needed])
+            kept = _accepted(pa.table(columns), source.schema, found, quarantine)
+            if kept.num_rows:
+                _add_piece(kept, work, found)
+        if progress is not None:
+            progress("read impressions", found.candidate_rows_in, None)
+    if found.num_rows == 0:
+        raise InputError(
+            "there is nothing to fold",
+            got=f"{found.candidate_rows_in} impressions, none of them usable {quarantine.counts('impressions')}",
+        )
+    if source.outcomes is None and any(label.event is not None for label in source.schema.labels.values()):
+        raise InputError("a label comes from an event, but the logs have no outcomes", todo="say where they are")
+    if source.outcomes is not None:
+        _scan_outcomes(source.outcomes(), found, quarantine, progress)
+    return found
+
+
+def _count(chunk: Chunk, source: str) -> int:
+    if chunk.rejected.num_rows == 0:
+        return 0
+    return int(pc.sum(pc.equal(chunk.rejected["source"], source)).as_py())
+
+
+def _slices(rows: pa.Table) -> Iterator[pa.Table]:
+    """Pieces of a chunk small enough to hold a few of."""
+    size = max(1, rows.num_rows * _PIECE_BYTES // max(rows.nbytes, 1))
+    for begin in range(0, rows.num_rows, size):
+        yield rows.slice(begin, size)
+
+
+def _check_columns(rows: pa.Table, schema: Schema, needed: list[str]) -> None:
+    keys = [name for name in schema.keys.columns() if name != "weight" or schema.keys.weight]
+    labels = [f"label.{name}" for name, label in schema.labels.items() if label.column is not None]
+    for name in (*keys, *labels, *needed):
+        if name not in rows.column_names:
+            raise InputError(f"the impressions have no column {name!r}", got=", ".join(rows.column_names)[:200])
+
+
+def _accepted(rows: pa.Table, schema: Schema, found: Scan, quarantine: Quarantine) -> pa.Table:
+    """The rows that can be folded; the others go to quarantine."""
+    reasons = np.full(rows.num_rows, None, object)
+    nulls = {name: one_array(rows[name]).is_null().to_numpy(False) for name in KEYS if name in rows.column_names}
+    everywhere = np.ones(rows.num_rows, bool)
+    reasons[nulls.get("session", everywhere) & nulls.get("user", everywhere)] = "null session and user"
+    for name in ("time", "candidate", "request"):
+        if name in nulls:
+            reasons[nulls[name]] = f"null {name}"
+    if "split" in rows.column_names:
+        reasons[unknown_split(rows)] = "unknown split"
+    for wrong, reason in feature_faults(rows, schema, None, found.widths):
+        reasons[wrong] = reason
+    return without_faulty("impressions", rows, reasons, quarantine)
+
+
+def without_faulty(source: str, rows: pa.Table, reasons: np.ndarray, quarantine: Quarantine) -> pa.Table:
+    """The rows that have no reason; the others go to quarantine."""
+    bad = reasons.astype(bool)
+    if not bad.any():
+        return rows
+    quarantine.reject(source, rows.filter(pa.array(bad)), pa.array(reasons[bad].tolist(), pa.string()))
+    return rows.filter(pa.array(~bad))
+
+
+def unknown_split(rows: pa.Table) -> np.ndarray:
+    """Rows whose split is neither train nor validation."""
+    known = pc.is_in(rows["split"], pa.array(["train", "validation"]))
+    return ~one_array(known).to_numpy(zero_copy_only=False)
+
+
+def feature_faults(
+    rows: pa.Table, schema: Schema, side: str | None, widths: dict[str, int]
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Rows whose features contradict the schema, with the reason: for the impressions (side None) or a side table.
+
+    Args:
+        widths: of the vectors seen so far; added to.
+    """
+    for name, feature in schema.features.items():
+        if feature.side == side:
+            if feature.kind == "vector":
+                yield _wrong_width(rows, name, feature.width, widths), f"vector {name!r} of another width"
+            if feature.weights is not None:
+                yield _misaligned(rows, *feature_columns(schema, name)), f"weights of {name!r} do not line up"
+    for group, spec in schema.groups.items():
+        names = [name for name in schema.features_of(group) if schema.features[name].side == side]
+        if spec.kind == "window":
+            for other in names[1:]:
+                wrong = _misaligned(rows, f"feature.{names[0]}", f"feature.{other}")
+                yield wrong, f"lists of window group {group!r} do not line up"
+
+
+def _misaligned(rows: pa.Table, a: str, b: str) -> np.ndarray:
+    first, second = flatten(one_array(rows[a])), flatten(one_array(rows[b]))
+    none = np.zeros(rows.num_rows, bool)
+    wrong = first.lengths != second.lengths
+    wrong |= (none if first.null is None else first.null) != (none if second.null is None else second.null)
+    return wrong
+
+
+def _wrong_width(rows: pa.Table, feature: str, width: int | None, widths: dict[str, int]) -> np.ndarray:
+    column = one_array(rows[f"feature.{feature}"])
+    null = null_mask(column)
+    lengths = flatten(column).lengths
+    given = np.ones(len(lengths), bool) if null is None else ~null
+    if width is None and given.any():
+        width = widths.get(feature, int(lengths[given][0]))
+    if width is None:
+        return ~given & given
+    widths[feature] = width
+    return given & (lengths != width)
+
+
+def _add_piece(rows: pa.Table, work: Path, found: Scan) -> None:
+    extents = {name: extent_of(name, one_array(rows[name])) for name in rows.column_names if name != "split"}
+    for name, extent in extents.items():
+        found.extents[name] = widen(name, found.extents.get(name), extent)
+    types = {name: _type(name, extent) for name, extent in extents.items()}
+    piece = cast_columns(rows, types)
+    path = work / "pieces" / f"{len(found.pieces):05d}.arrow"
+    write_arrow(path, piece)
+    found.pieces.append(path)
+    found.bytes += piece.nbytes
+    columns = columns_of(rows, _NARROW)
+    if "split" in columns:
+        columns["split"] = pc.equal(columns["split"], "validation").cast(pa.int8())
+    columns["row"] = pa.array(np.arange(found.num_rows, found.num_rows + rows.num_rows))
+    found.keys.add(pa.table(columns), _bucket_of(columns["request"]))
+    found.times.append(columns["time"].to_numpy())
+    found.starts.append(found.num_rows + rows.num_rows)
+
+
+def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, quarantine: Quarantine, progress: Progress | None) -> None:
+    number = 0
+    for chunk in chunks:
+        found.outcomes_in += chunk.rows.num_rows + _count(chunk, "outcomes")
+        found.candidate_rows_in += _count(chunk, "impressions")
+        quarantine.add(chunk.rejected)
+        columns = columns_of(chunk.rows, ("request", "candidate", "event", "value", "time"))
+        if not chunk.rows.num_rows:
+            continue
+        for key in ("request", "candidate"):
+            if key in columns and key in found.extents:
+                ours = extent_of(key, columns[key]).type
+                if ours != found.extents[key].type:
+                    raise InputError(
+                        f"{key!r} is {ours} in the outcomes but {found.extents[key].type} in the impressions",
+                        todo="write it with one type in both logs",
+                    )
+        columns["outcome"] = pa.array(np.arange(number, number + chunk.rows.num_rows))
+        number += chunk.rows.num_rows
+        found.outcomes.add(pa.table(columns), _bucket_of(columns["request"]))
+        if progress is not None:
+            progress("read outcomes", found.outcomes_in, None)
+
+
+def _bucket_of(request: pa.Array) -> np.ndarray:
+    return (element_hash(request) % np.uint64(REQUEST_BUCKETS)).astype(np.int64)

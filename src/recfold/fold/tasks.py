@@ -1,0 +1,169 @@
+"""What a worker process does: fold one partition, and later write one part. Values in, files and values out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recfold.fold.arrange import UnitRule, arrange
+from recfold.fold.assign import SPLITS
+from recfold.fold.buckets import read_arrow, write_arrow
+from recfold.fold.columns import cast_column
+from recfold.fold.partition import FeatureCount, Folded, fold_partition
+from recfold.fold.sides import SideFiles, refer
+from recfold.fold.sketch import Sketch
+from recfold.spec import Schema
+from recfold.table.files import Encodings, column_bytes, row_group_bounds, write_parquet
+from recfold.table.lists import flatten, list_array, offsets_of, one_array
+from recfold.table.manifest import FileEntry
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """Fold one partition.
+
+    Attributes:
+        files: its samples. out: folder for what comes out.
+    """
+
+    number: int
+    files: tuple[Path, ...]
+    sides: Mapping[str, SideFiles]
+    schema: Schema
+    rule: UnitRule
+    out: Path
+
+
+@dataclass(frozen=True)
+class FoldedFiles:
+    """One split of one partition, folded and on disk; the other attributes as in `Folded`."""
+
+    split: str
+    units: Path
+    dictionaries: dict[str, Path]
+    samples: int
+    columns: dict[str, pa.DataType]
+    features: dict[str, FeatureCount]
+    lists: dict[str, int]
+    sketches: dict[str, Sketch]
+    last: dict[str, int]
+
+
+def fold_task(task: FoldTask) -> list[FoldedFiles]:
+    """Fold the splits of one partition."""
+    rows = read_rows(task.files)
+    extended: dict[str, pa.Table] = {}
+    for name, files in task.sides.items():
+        rows, extended[name] = refer(rows, name, files)
+    rows = arrange(rows, task.rule)
+    split = one_array(rows["split"]).to_numpy()
+    done = []
+    for code, name in enumerate(SPLITS):
+        begin, end = np.searchsorted(split, [code, code + 1])
+        if begin < end:
+            folded = fold_partition(rows.slice(begin, end - begin), extended, task.schema)
+            done.append(_store(folded, name, end - begin, task.out / f"{name}-{task.number:05d}"))
+    return done
+
+
+def read_rows(files: Sequence[Path]) -> pa.Table:
+    """The samples of one partition."""
+    return pa.concat_tables([read_arrow(path) for path in files]).combine_chunks()
+
+
+def _store(folded: Folded, split: str, samples: int, out: Path) -> FoldedFiles:
+    out.mkdir(parents=True)
+    write_arrow(out / "units.arrow", folded.units)
+    dictionaries = {}
+    for number, (group, table) in enumerate(folded.dictionaries.items()):
+        dictionaries[group] = out / f"dictionary-{number}.arrow"
+        write_arrow(dictionaries[group], table)
+    return FoldedFiles(
+        split=split,
+        units=out / "units.arrow",
+        dictionaries=dictionaries,
+        samples=int(samples),
+        columns={field.name: field.type for field in folded.units.schema},
+        features=folded.features,
+        lists=folded.lists,
+        sketches=folded.sketches,
+        last=folded.last,
+    )
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """Write one part.
+
+    Attributes:
+        columns: the columns of every part of the table, in order, with their types.
+        remaps: item dictionary group -> number in the split's dictionary of each of this partition's rows.
+        dictionaries: user dictionary group -> its rows.
+        encodings: of the columns of the part, and of each user dictionary by group.
+    """
+
+    units: Path
+    columns: Mapping[str, pa.DataType]
+    remaps: Mapping[str, np.ndarray]
+    dictionaries: Mapping[str, Path]
+    encodings: Encodings
+    dictionary_encodings: Mapping[str, Encodings]
+    row_group_samples: int
+    out: Path
+
+
+@dataclass(frozen=True)
+class Written:
+    """A part on disk: entries with paths relative to its folder, samples, compressed bytes by column."""
+
+    file: FileEntry
+    samples: int
+    dictionaries: dict[str, FileEntry]
+    bytes: dict[str, int]
+
+
+def write_task(task: WriteTask) -> Written:
+    """Write one part and its user dictionaries."""
+    units = final_units(task)
+    counts = one_array(units["n"]).to_numpy()
+    file = write_parquet(task.out, units, row_group_bounds(counts, task.row_group_samples), task.encodings)
+    sizes = column_bytes(pq.read_metadata(task.out))
+    dictionaries = {}
+    for group, path in task.dictionaries.items():
+        out = task.out.with_name(f"{task.out.stem}.{group}.parquet")
+        table = read_arrow(path)
+        bounds = row_group_bounds(np.ones(table.num_rows, np.int64), task.row_group_samples)
+        dictionaries[group] = write_parquet(out, table, bounds, task.dictionary_encodings[group])
+        sizes |= column_bytes(pq.read_metadata(out))
+    return Written(file, int(counts.sum()), dictionaries, sizes)
+
+
+def final_units(task: WriteTask) -> pa.Table:
+    """The rows of a part in the columns, types and references of the whole table."""
+    units = read_arrow(task.units)
+    counts = one_array(units["n"]).to_numpy()
+    columns = {}
+    for name, type in task.columns.items():
+        column = _column(units, name, counts)
+        group = name.removesuffix(".inverse")
+        if group in task.remaps and name.endswith(".inverse"):
+            flat = flatten(column)
+            column = list_array(flat.offsets, pa.array(task.remaps[group][flat.values.to_numpy()]))
+        columns[name] = cast_column(column, type)
+    return pa.table(columns)
+
+
+def _column(units: pa.Table, name: str, counts: np.ndarray) -> pa.Array:
+    """A column of the table for this part: one that only other parts have is made from what this one has."""
+    if name in units.column_names:
+        return one_array(units[name])
+    key = name.removeprefix("sample.")
+    # nothing is made up here, though it is in other parts
+    column = one_array(units[key]) if key in units.column_names else pa.array(np.zeros(len(counts), bool))
+    if key == name:
+        return column
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return list_array(offsets_of(counts), column.take(pa.array(owner)))
