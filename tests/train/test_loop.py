@@ -244,7 +244,21 @@ def test_early_stopping_stops_and_the_best_is_evaluated(table: FoldedTable, sett
     assert result.evaluation.step == best
     assert result.evaluation.labels["click"].model.logloss == min(losses)[0]
     assert evaluate(tmp_path, table, checkpoint="last").step == result.steps
+    assert evaluate(tmp_path, table).step == best
     assert f"the best was step {best}" in result.message
+
+
+def test_early_stopping_goes_on_counting_after_an_interruption(
+    table: FoldedTable, settings: Settings, tmp_path: Path
+) -> None:
+    worse = ("train.stop.metric=logloss", "train.dense.options.lr=0.3", "tables.learning_rate=2")
+    own = settings("train.epochs=9", "train.eval_every=4", "train.stop.patience=3", *worse)
+    whole = train(table, tmp_path / "whole", settings=own)
+    assert whole.ended == "early stopping"
+    assert train(table, tmp_path / "run", settings=own, progress=at_step(whole.steps - 5, interrupt)).evaluation is None
+    resumed = train(table, tmp_path / "run", resume=True)
+    assert (resumed.ended, resumed.steps, resumed.evaluation) == ("early stopping", whole.steps, whole.evaluation)
+    assert train(table, tmp_path / "run", resume=True).steps == whole.steps
 
 
 def test_a_loss_that_is_not_finite_stops_before_any_update(
@@ -311,9 +325,22 @@ def test_progress_tells_loss_speed_and_time_left(table: FoldedTable, settings: S
     assert told[-1][:3] == ("score validation", 129, 129)
 
 
+def test_the_journal_counts_samples_and_averages_losses(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
+    train(table, tmp_path / "each", settings=settings("train.epochs=2"))
+    train(table, tmp_path / "some", settings=settings("train.epochs=2", "train.log_every=13"))
+    each, some = (without_times(tmp_path / name, "step") for name in ("each", "some"))
+    total = sum(rows.num_rows for rows in table.expand("train"))
+    assert [record["samples"] for record in some] == [total, 2 * total]
+    assert [record["epoch"] for record in some] == [0, 1]
+    # batches weigh nearly the same, so the mean of their losses is near the weighted mean
+    assert some[0]["loss"] == pytest.approx(sum(record["loss"] for record in each[:13]) / 13, rel=0.02)
+    assert some[1]["loss"] < some[0]["loss"]
+    assert all(record["grad_norm"] > 0 and record["rows_touched"] > 0 and record["lr"] == 1e-3 for record in each)
+
+
 def test_reader_workers_train_the_same(
     table: FoldedTable, settings: Settings, differences: Callable[[Any, Any], list[str]], tmp_path: Path
 ) -> None:
-    train(table, tmp_path / "a", settings=settings("train.epochs=2"))
-    train(table, tmp_path / "b", settings=settings("train.epochs=2", "reader.workers=1"))
+    train(table, tmp_path / "a", settings=settings("train.eval_every=never"))
+    train(table, tmp_path / "b", settings=settings("train.eval_every=never", "reader.workers=1"))
     assert differences(last_state(tmp_path / "a"), last_state(tmp_path / "b")) == []

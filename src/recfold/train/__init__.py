@@ -1,5 +1,6 @@
 """Trains a model on a folded table, and says how good it is: steps, journal, resume, evaluation, prediction."""
 
+from recfold.front_door import make_callable
 from recfold.train.evaluation import Evaluation, evaluate
 from recfold.train.journal import read_journal
 from recfold.train.metrics import LabelMetrics
@@ -24,3 +25,5 @@ __all__ = [
     "silent",
     "train",
 ]
+
+make_callable("recfold.train")

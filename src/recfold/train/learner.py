@@ -76,7 +76,7 @@ class Learner:
 
     def prepared(self, batch: Batch) -> Batch:
         """The batch as this learner reads it: on its device; with fold = off, expanded before any lookup."""
-        return (batch.expand() if self.fold == "off" else batch).to(self.device)
+        return (batch.expand() if self.fold == "off" else batch).to(self.device, non_blocking=True)
 
     def logits(self, prepared: Batch) -> Tensor:
         """Scores before the sigmoid, [B, L], of a prepared batch."""

@@ -12,7 +12,7 @@ from recfold.batch import Batch
 from recfold.reader import Reader, ReaderSettings
 from recfold.spec import InputError, Schema, xxh64_strings
 from recfold.table import FoldedTable, sample_keys
-from recfold.train.learner import Learner
+from recfold.train.learner import Learner, resolve_device
 from recfold.train.loss import check_labels
 from recfold.train.popularity import Seen
 from recfold.train.progress import TrainProgress, silent
@@ -33,7 +33,8 @@ def reader_of(table: FoldedTable, split: str, schema: Schema, settings: RunSetti
     """The reader of a split with a run's batch size and read-ahead."""
     train, ahead = settings.train, settings.reader
     options = ahead.model_dump() | {"batch_size": train.batch_size, "order": order, "seed": train.seed}
-    return Reader(table, split, ReaderSettings(**options), schema=schema)
+    pin_memory = resolve_device(train.device).type == "cuda"
+    return Reader(table, split, ReaderSettings(**options, pin_memory=pin_memory), schema=schema)
 
 
 def scored_batches(
