@@ -229,6 +229,21 @@ def test_groups_that_do_not_fit(arguments: dict[str, Any], message: str) -> None
     assert str(error.value) == message
 
 
+def test_lists_of_a_group_have_its_inverse() -> None:
+    lists = InverseKeyedJaggedTensor(["a"], torch.arange(2), torch.arange(3), torch.tensor([0, 1, 1]))
+    message = (
+        "lists of a group have another inverse than its index; build them with inverse=index, so that they share it"
+    )
+    with pytest.raises(InputError) as error:
+        Group(FoldIndex(torch.tensor([0, 0, 1]), 2), lists)
+    assert str(error.value) == message
+    square = InverseKeyedJaggedTensor(["a"], torch.arange(2), torch.arange(3), torch.tensor([1, 0]))
+    with pytest.raises(InputError) as error:
+        Group(FoldIndex.identity(2), dense_lists=square)
+    assert str(error.value) == f"dense_{message}"
+    assert Group(FoldIndex(torch.tensor([0, 1, 1]), 2), lists).num_samples == 3
+
+
 def test_group_on_two_devices() -> None:
     index = FoldIndex(torch.tensor([0, 0]), 1)
     with pytest.raises(InputError) as error:

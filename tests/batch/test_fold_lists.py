@@ -27,9 +27,16 @@ def test_splitmix64_is_that_of_the_arrays(values: list[int]) -> None:
     assert (ours == splitmix64(np.array(values, dtype=np.int64))).all()
 
 
-@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=10), st.integers(1, 4))
-def test_colliding_hashes_are_told_apart(rows: list[list[int]], num_hashes: int) -> None:
-    kjt = one_key(rows)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, -0.0, 1.0])), max_size=3), max_size=10),
+    st.booleans(),
+    st.integers(1, 4),
+)
+def test_colliding_hashes_are_told_apart(rows: list[list[tuple[int, float]]], weighted: bool, num_hashes: int) -> None:
+    kjt = one_key([[value for value, _ in row] for row in rows])
+    if weighted:
+        weights = torch.tensor([weight for row in rows for _, weight in row])
+        kjt = KeyedJaggedTensor(kjt.keys, kjt.values, kjt.offsets, weights)
 
     def bad_hash(kjt: KeyedJaggedTensor) -> torch.Tensor:
         return hash_samples(kjt) % num_hashes

@@ -10,7 +10,12 @@ from recfold.batch.kjt import KeyedJaggedTensor
 
 SampleHash = Callable[[KeyedJaggedTensor], Tensor]
 
-_MASK_34, _MASK_37, _MASK_33 = (1 << 34) - 1, (1 << 37) - 1, (1 << 33) - 1
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)
 
 
 def first_occurrences(kjt: KeyedJaggedTensor, sample_hash: SampleHash | None = None) -> tuple[Tensor, Tensor]:
@@ -61,32 +66,35 @@ def hash_samples(kjt: KeyedJaggedTensor) -> Tensor:
 
     Integer sums wrap and so may be taken in any order: running sums are exact here.
     """
-    lengths_L = kjt.lengths()
-    list_V = torch.repeat_interleave(
-        torch.arange(len(lengths_L), device=kjt.device), lengths_L, output_size=len(kjt.values)
-    )
-    place_V = torch.arange(len(kjt.values), device=kjt.device) - kjt.offsets[list_V]
-    mixed_V = splitmix64_tensor(_as_bits(kjt.values) ^ splitmix64_tensor(place_V))
+    lengths_L, num_values = kjt.lengths(), len(kjt.values)
+    mixed_V = torch.arange(num_values, device=kjt.device)
+    mixed_V -= torch.repeat_interleave(kjt.offsets[:-1], lengths_L, output_size=num_values)
+    mixed_V *= _GAMMA  # the place in the list, so that order counts
+    _mix_(mixed_V.bitwise_xor_(_as_bits(kjt.values)))
     if kjt.weights is not None:
-        mixed_V = splitmix64_tensor(mixed_V ^ splitmix64_tensor(~_as_bits(kjt.weights)))
+        _mix_(mixed_V.bitwise_xor_(_as_bits(kjt.weights)))
     running = offsets_of(mixed_V)
     list_L = running[kjt.offsets[1:]] - running[kjt.offsets[:-1]]
-    list_L = splitmix64_tensor(list_L ^ splitmix64_tensor(lengths_L))
-    per_key_FB = list_L.view(len(kjt.keys), -1)
+    list_L ^= splitmix64_tensor(lengths_L)
     key_F1 = torch.arange(len(kjt.keys), device=kjt.device).unsqueeze(1)
-    return splitmix64_tensor(per_key_FB ^ splitmix64_tensor(key_F1)).sum(0)
+    return splitmix64_tensor(splitmix64_tensor(list_L).view(len(kjt.keys), -1) ^ splitmix64_tensor(key_F1)).sum(0)
 
 
 def splitmix64_tensor(values: Tensor) -> Tensor:
     """One splitmix64 step of each int64, as `recfold.spec.splitmix64` on arrays (two's complement)."""
-    z = values + _signed(0x9E3779B97F4A7C15)
-    z = (z ^ ((z >> 30) & _MASK_34)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ ((z >> 27) & _MASK_37)) * _signed(0x94D049BB133111EB)
-    return z ^ ((z >> 31) & _MASK_33)
+    mixed = values.clone()
+    _mix_(mixed)
+    return mixed
 
 
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
+def _mix_(z: Tensor) -> None:
+    # Shifts of int64 carry the sign along: the masks keep the bits that an unsigned shift would.
+    z += _GAMMA
+    z ^= (z >> 30).bitwise_and_((1 << 34) - 1)
+    z *= _signed(0xBF58476D1CE4E5B9)
+    z ^= (z >> 27).bitwise_and_((1 << 37) - 1)
+    z *= _signed(0x94D049BB133111EB)
+    z ^= (z >> 31).bitwise_and_((1 << 33) - 1)
 
 
 def _as_bits(values: Tensor) -> Tensor:

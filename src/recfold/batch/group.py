@@ -26,7 +26,8 @@ class Group:
         dense_keys: names of the dense features.
         dense_widths: columns of each; they add up to W.
     Raises:
-        InputError: parts of another number of samples or distinct rows, or dense columns that do not add up.
+        InputError: parts of another number of samples or distinct rows, or with another inverse; dense columns that
+            do not add up.
     """
 
     index: FoldIndex
@@ -52,6 +53,12 @@ class Group:
             dense_lists=self.dense_lists.values if self.dense_lists else None,
             dense=self.dense,
         )
+        for name, part in (("lists", self.lists), ("dense_lists", self.dense_lists)):
+            if part is not None and not _same_inverse(part.inverse, self.index.inverse):
+                raise InputError(
+                    f"{name} of a group have another inverse than its index",
+                    todo="build them with inverse=index, so that they share it",
+                )
         self._check_dense()
 
     def _check_dense(self) -> None:
@@ -190,6 +197,12 @@ class Group:
             stored_bytes=stored + inverse_bytes + dense_bytes,
             plain_bytes=sum(part.plain_bytes for part in parts) + row_bytes * self.num_samples,
         )
+
+
+def _same_inverse(left: Tensor | None, right: Tensor | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return left is right or torch.equal(left, right)
 
 
 def _content(group: Group) -> str:
