@@ -1,0 +1,84 @@
+"""The standard workloads, as numbers."""
+
+from dataclasses import dataclass
+
+from recfold.spec import InputError, unknown
+
+VOCABULARY = 200_000
+NUM_USER_FEATURES = 20
+NUM_ITEM_FEATURES = 6
+NUM_DENSE = 13
+MEAN_LENGTH = 20.0
+MAX_ITEM_IDS = 3
+WINDOW_LENGTH = 100
+ACTIONS = 32
+ACTION_ROWS = 1_024
+"""Rows of the actions' table: wide enough that hashing keeps 32 actions apart."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One standard workload.
+
+    Args:
+        change: for each user group, the probability that its lists are drawn again at the next sample of a session.
+        shift: for each window group, the probability that its window moves on by one.
+        shares: of the variance of the label's log-odds, by part (see `truth`); they add up to 1.
+    """
+
+    change: tuple[float, ...]
+    shift: tuple[float, ...]
+    shares: dict[str, float]
+
+
+WORKLOADS: dict[str, Workload] = {
+    "pooled": Workload(
+        change=(0.02, 0.05, 0.1, 0.2),
+        shift=(),
+        shares={"dense": 0.64, "dense_product": 0.03, "item": 0.24, "user": 0.06, "user_item": 0.03},
+    ),
+    "sequence": Workload(
+        change=(0.02, 0.05, 0.1, 0.2),
+        shift=(0.05, 0.05),
+        shares={"dense": 0.60, "dense_product": 0.03, "item": 0.20, "user": 0.05, "user_item": 0.02, "history": 0.10},
+    ),
+}
+
+
+def workload_named(name: str, repeat: float | None, change: tuple[float, ...] | None) -> Workload:
+    """A workload with its change probabilities replaced.
+
+    Args:
+        name: a key of `WORKLOADS`.
+        repeat: probability that a user or window group does *not* change at the next sample, for all of them; None
+            keeps the workload's own.
+        change: one probability of change for each user group; the 20 user features are dealt to the groups evenly.
+    Raises:
+        InputError: no such workload, a probability outside [0, 1], or groups that 20 features cannot be dealt to.
+    """
+    if name not in WORKLOADS:
+        raise unknown("workload", name, WORKLOADS)
+    workload = WORKLOADS[name]
+    if repeat is not None and change is not None:
+        raise InputError("both repeat and change are given", todo="give one of them")
+    if repeat is not None:
+        _check_probability("repeat", repeat)
+        return Workload(
+            tuple(1 - repeat for _ in workload.change), tuple(1 - repeat for _ in workload.shift), workload.shares
+        )
+    if change is not None:
+        for chance in change:
+            _check_probability("change", chance)
+        if not change or NUM_USER_FEATURES % len(change):
+            raise InputError(
+                "the user features cannot be dealt to the groups evenly",
+                got=f"{len(change)} probabilities",
+                expected=f"a divisor of {NUM_USER_FEATURES}",
+            )
+        return Workload(tuple(change), workload.shift, workload.shares)
+    return workload
+
+
+def _check_probability(what: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"{what} is not a probability", got=value, expected="0 to 1")
