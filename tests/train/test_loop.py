@@ -105,7 +105,7 @@ def straight(table: FoldedTable, settings: Settings, tmp_path_factory: pytest.Te
 def test_a_killed_run_goes_on_from_its_last_checkpoint_and_repeats_no_record(
     table: FoldedTable, settings: Settings, differences: Callable[[Any, Any], list[str]], tmp_path: Path
 ) -> None:
-    changes = ("train.epochs=2", "train.checkpoint_every=5", "train.accumulate=2", "train.keep=3")
+    changes = ("train.epochs=2", "train.checkpoint_every=5", "train.accumulate=2", "train.keep=3", "tables.kernel=auto")
     train(table, tmp_path / "straight", settings=settings(*changes))
     run = tmp_path / "run"
     with pytest.raises(Killed):
@@ -231,6 +231,7 @@ def test_early_stopping_stops_and_the_best_is_evaluated(table: FoldedTable, sett
     # a rate that grows the loss: the first evaluation stays the best
     result = train(table, tmp_path, settings=settings(*changes, "train.dense.options.lr=0.3", "tables.learning_rate=2"))
     assert result.ended == "early stopping"
+    assert result.checkpoint == step_path(tmp_path, result.steps)
     assert result.steps < 9 * 13
     losses = [
         (record["labels"]["click"]["logloss"], record["step"])

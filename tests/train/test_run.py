@@ -56,7 +56,7 @@ def own_schema(table: FoldedTable, **features: list[dict]) -> Schema:
 
 def test_a_schema_of_the_users_own_replaces_transforms(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
     schema = own_schema(table, place=[{"op": "hash", "rows": 3}], price=[{"op": "bucketize", "borders": [-1, 0, 1]}])
-    own = settings("train.max_steps=3")
+    own = settings("train.max_steps=3", "tables.dim=4")
     result = train(table, tmp_path, settings=own, schema=schema)
     opened = open_run(tmp_path).schema
     assert opened.resolved_tables()["place"].rows == 3

@@ -62,8 +62,8 @@ class Schedule(Settings):
 
     Args:
         name: `constant`; `warmup_cosine` (linear from 0 over `warmup` updates, then a half cosine down to `floor`
-            times the rate at update `total`, by default the last of the run); or any schedule of
-            torch.optim.lr_scheduler by name.
+            times the rate at update `total`, by default the last of the run as it was first asked for); or any
+            schedule of torch.optim.lr_scheduler by name.
         options: of that schedule.
     """
 

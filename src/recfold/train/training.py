@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import torch
 
 import recfold
-from recfold.checkpoint import latest, load
+from recfold.checkpoint import latest, load, step_path
 from recfold.spec import Schema
 from recfold.table import FoldedTable
 from recfold.train.effective import run_schema
@@ -23,6 +23,7 @@ from recfold.train.run import (
     check_free,
     chosen_checkpoint,
     keep_settings,
+    open_run,
     resume_run,
     start_run,
     table_of,
@@ -61,8 +62,8 @@ def train(
     """
     data, path = table_of(table), Path(out)
     if resume:
-        wanted = None if schema is None else run_schema(data.schema, schema, (settings or RunSettings()).tables)
-        run = resume_run(path, settings, wanted, data)
+        tables = (settings or open_run(path).settings).tables
+        run = resume_run(path, settings, schema and run_schema(data.schema, schema, tables), data)
         settings, chosen = run.settings, run.schema
     else:
         check_free(path)
@@ -104,8 +105,6 @@ def _train(run: Run, parts: Parts, resume: bool, progress: TrainProgress) -> Tra
 
 
 def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
-    last = latest(run.path)
-    assert last is not None
     messages = {
         "finished": f"trained {loop.step} steps",
         "early stopping": f"stopped early after {loop.step} steps; the best was step {loop.stopping.best_step}",
@@ -119,15 +118,15 @@ def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
         loss=loop.last_loss,
         ended=cast(Literal["finished", "early stopping", "interrupted"], ended),
         message=messages[ended],
-        checkpoint=last.path,
+        checkpoint=step_path(run.path, loop.step),
     )
 
 
 def _evaluated(result: TrainResult, run: Run, loop: Loop, progress: TrainProgress) -> TrainResult:
     """Add the final evaluation and the throughput, and keep both in the run's directory."""
     if "validation" in loop.table.splits():
-        chosen = chosen_checkpoint(run)
-        if chosen.step != loop.step:
+        if run.settings.train.stop.metric is not None:
+            chosen = chosen_checkpoint(run)
             loop.take_weights(chosen.step, load(chosen.path))
         evaluation = loop.evaluation(baselines=True)
         write_json(run.path / "evaluation.json", evaluation.model_dump(mode="json"))
