@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -13,7 +12,6 @@ from recfold.fold.buckets import Buckets, both_runs
 from recfold.fold.job import Job
 from recfold.fold.join import join, join_rule
 from recfold.fold.scan import Scan
-from recfold.spec import InputError, Schema
 from recfold.table.lists import one_array
 
 _ROWS_AT_A_TIME = 1 << 18
@@ -37,58 +35,11 @@ class Assigned:
     joined: int
 
 
-def find_cut(scan: Scan, schema: Schema, split_time: str | float | None) -> int | None:
-    """Time (µs) from which on samples are validation; None where the logs say the split or there is no validation.
-
-    Raises:
-        InputError: a time that is not ISO, or a fraction outside [0, 1).
-    """
-    if schema.keys.split is not None:
-        if split_time is not None:
-            raise InputError(
-                "a split time was given, but the logs say the split themselves",
-                got=f"column {schema.keys.split!r}",
-                todo="leave out one of them",
-            )
-        return None
-    fraction = 0.1 if split_time is None else split_time
-    if isinstance(fraction, str):
-        try:
-            fraction = float(fraction)
-        except ValueError:
-            return _parse_time(str(split_time))
-    if not 0 <= fraction < 1:
-        raise InputError(
-            "the split fraction is out of range", got=fraction, expected="0 <= fraction < 1 or an ISO time"
-        )
-    times = np.concatenate(scan.times)
-    last = int(len(times) * fraction)
-    if last == 0:
-        return None
-    cut = int(np.partition(times, len(times) - last)[len(times) - last])
-    if cut > times.min():
-        return cut
-    later = times[times > cut]
-    return int(later.min()) if len(later) else None
-
-
-def _parse_time(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(
-            "the split time is neither a time nor a fraction", got=repr(text), expected="2024-05-31T00:00:00 or 0.1"
-        ) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    seconds = int((moment.replace(microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
-    return seconds * 1_000_000 + moment.microsecond
-
-
 def assign(scan: Scan, job: Job, cut: int | None, num_parts: int) -> Assigned:
     """Join, and send every impression's fate to the piece that holds its row.
 
     Args:
-        cut: see `find_cut`.
+        cut: time from which on samples are validation.
         num_parts: number of partitions.
     """
     sessions = Buckets(job.work / "sessions", scan.keys.count, job.memory_bytes // 8)

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from recfold.fold.arrange import MINUTE_US, UnitRule, arrange
-from recfold.fold.assign import assign, find_cut
+from recfold.fold.assign import assign
 from recfold.fold.buckets import Buckets
+from recfold.fold.cut import find_cut
 from recfold.fold.finish import FoldedLogs, resolve, write_table
 from recfold.fold.groups import choose_groups, declared_groups
 from recfold.fold.job import Job
@@ -24,7 +25,7 @@ from recfold.fold.sketch import Sketch, union
 from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, read_rows
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
-from recfold.spec import Schema
+from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable, open_table
 from recfold.table.files import NewFolder, Progress, check_free, write_manifest
 
@@ -88,6 +89,8 @@ def fold(
         source = logs
     else:
         raise ValueError("an open source has its schema already: give no schema and no adapter with it")
+    if settings.fold_by == "user" and source.schema.keys.user is None:
+        raise InputError("the logs have no user column to fold by", todo="fold by session or request")
     with NewFolder(out) as folder:
         work = folder.path / ".work"
         work.mkdir()

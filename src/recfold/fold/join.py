@@ -85,9 +85,10 @@ def _judge(samples: pl.DataFrame, outcomes: pl.DataFrame, rule: JoinRule) -> pl.
             candidates=pl.col("candidate").n_unique() if "candidate" in samples.columns else pl.lit(1),
         )
     )
+    events = pl.Series([event for event, _ in rule.labels.values()], dtype=pl.String).implode()
     found = outcomes.join(targets, on=on, how="left", maintain_order="left")
     reason = (
-        pl.when(~pl.col("event").is_in([event for event, _ in rule.labels.values()]))
+        pl.when(~pl.col("event").is_in(events).fill_null(False))
         .then(pl.lit("unknown event"))
         .when(pl.col("target").is_null())
         .then(pl.lit("orphan"))

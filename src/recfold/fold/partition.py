@@ -254,7 +254,7 @@ class _Folder:
             expanded_values = int(times.sum() if lengths is None else (lengths * times).sum())
         self.features[name] = FeatureCount(lists, len(elements), expanded_values, bytes_of(elements))
         if self.schema.features[name].kind in ("id", "ids", "sequence"):
-            self.sketches[name] = sketch(element_hash(elements.drop_null()))
+            self.sketches[name] = sketch(element_hash(elements.drop_null().unique()))
 
 
 def _by_first_use(first: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

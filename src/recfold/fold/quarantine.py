@@ -41,8 +41,8 @@ class Quarantine:
         if rejected.num_rows == 0:
             return
         rejected = rejected.select(COLUMNS.names).cast(COLUMNS)
-        pairs = pl.DataFrame({name: rejected[name].to_pylist() for name in ("source", "reason")})
-        for source, reason, count in pairs.group_by("source", "reason").len().sort("source", "reason").rows():
+        pairs = pl.DataFrame(pl.from_arrow(rejected.select(["source", "reason"])))
+        for source, reason, count in pairs.group_by("source", "reason").len().rows():
             self._counts.setdefault(source, Counter())[reason] += count
         self._held.append(rejected)
         self._num_held += rejected.num_rows

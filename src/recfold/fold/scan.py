@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recfold.fold.bits import element_hash
-from recfold.fold.buckets import Buckets, write_arrow
+from recfold.fold.buckets import Buckets, read_arrow, write_arrow
 from recfold.fold.columns import Extent, cast_columns, columns_of, extent_of, widen
 from recfold.fold.quarantine import Quarantine
 from recfold.logs import Chunk, LogSource
@@ -32,7 +32,7 @@ class Scan:
         pieces: files of impressions in the order they came; starts: number of the first row of each, and the total.
         extents: canonical column -> what it holds. widths: vector feature -> floats.
         keys: row number and keys of the impressions, by hash of the request; outcomes likewise.
-        times: time of every impression. bytes: of all pieces in memory.
+        bytes: of all pieces in memory.
     """
 
     keys: Buckets
@@ -41,7 +41,6 @@ class Scan:
     starts: list[int] = field(default_factory=lambda: [0])
     extents: dict[str, Extent] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
-    times: list[np.ndarray] = field(default_factory=list)
     bytes: int = 0
     candidate_rows_in: int = 0
     outcomes_in: int = 0
@@ -53,6 +52,11 @@ class Scan:
     def types(self) -> dict[str, pa.DataType]:
         """The type of every column of the pieces for the whole table: the narrowest; times stay int64."""
         return {name: _type(name, extent) for name, extent in self.extents.items()}
+
+    def times(self) -> Iterator[np.ndarray]:
+        """The times of all impressions, piece by piece."""
+        for path in self.pieces:
+            yield one_array(read_arrow(path)["time"]).to_numpy()
 
 
 def _type(name: str, extent: Extent) -> pa.DataType:
@@ -211,7 +215,6 @@ def _add_piece(rows: pa.Table, work: Path, found: Scan) -> None:
         columns["split"] = pc.equal(columns["split"], "validation").cast(pa.int8())
     columns["row"] = pa.array(np.arange(found.num_rows, found.num_rows + rows.num_rows))
     found.keys.add(pa.table(columns), _bucket_of(columns["request"]))
-    found.times.append(columns["time"].to_numpy())
     found.starts.append(found.num_rows + rows.num_rows)
 
 

@@ -38,7 +38,8 @@ def sketch(hashes: np.ndarray) -> Sketch:
     >>> sketch(np.array([3, 5, 3], np.uint64)).count()
     2
     """
-    distinct = np.unique(hashes)
+    distinct = np.sort(hashes)
+    distinct = distinct[np.diff(distinct, prepend=~distinct[:1]) != 0]
     if len(distinct) <= EXACT_LIMIT:
         return Sketch(distinct, None)
     return Sketch(None, _registers(distinct))
