@@ -116,6 +116,7 @@ def run(
     from recfold.cli.show import show_inspection
     from recfold.cli.show_evaluation import show_evaluation
     from recfold.recipes import RECIPES, run_recipe
+    from recfold.report import report as write_report
 
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
@@ -128,4 +129,4 @@ def run(
         show_evaluation(console, made.evaluation)
     if made.bayes_auc is not None:
         console.print(f"the best possible AUC on these generated samples is {made.bayes_auc:.4f}", highlight=False)
-    console.print(f"report: {made.report}", highlight=False)
+    console.print(f"report: {write_report(made.run, made.table)}", highlight=False)

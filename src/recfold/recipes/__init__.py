@@ -1,4 +1,4 @@
-"""Whole runs under a name: logs in, an evaluated model and its report out."""
+"""Whole runs under a name: logs in, an evaluated model out."""
 
 from recfold.recipes.known import RECIPES
 from recfold.recipes.recipe import Recipe

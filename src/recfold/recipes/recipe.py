@@ -1,4 +1,4 @@
-"""A recipe: the settings of a whole run, from logs to report, under one name."""
+"""A recipe: the settings of a whole run, from logs to an evaluated model, under one name."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Run a recipe from logs to report, going on with what is finished already."""
+"""Run a recipe from logs to an evaluated model, going on with what is finished already."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from pathlib import Path
 from recfold.fold import fold
 from recfold.logs import synth
 from recfold.recipes.recipe import Recipe
-from recfold.report import report
 from recfold.spec import InputError
 from recfold.table import FoldedTable, Inspection, inspect, open_table
 from recfold.train import Evaluation, TrainProgress, evaluate, silent, train
@@ -31,7 +30,6 @@ class Outcome:
     inspection: Inspection
     run: Path
     evaluation: Evaluation | None
-    report: Path
 
 
 def run_recipe(
@@ -42,7 +40,7 @@ def run_recipe(
     progress: TrainProgress = silent,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Logs -> fold -> inspect -> train -> evaluate -> report, below one folder: `logs`, `table`, `run`.
+    """Logs -> fold -> inspect -> train -> evaluate, below one folder: `logs`, `table`, `run`.
 
     A step whose result is there already is not done again, and an interrupted training goes on, so that the same call
     after an interruption finishes the run.
@@ -72,9 +70,7 @@ def run_recipe(
     if "validation" in table.splits():
         say("evaluating")
         evaluation = evaluate(run, table, progress=progress)
-    say("writing the report")
-    page = report(run, table.path)
-    return Outcome(source, _bayes_auc(source), table.path, inspection, run, evaluation, page)
+    return Outcome(source, _bayes_auc(source), table.path, inspection, run, evaluation)
 
 
 def _generated(recipe: Recipe, logs: Path, progress: TrainProgress, say: Callable[[str], None]) -> Path:
