@@ -1,6 +1,6 @@
 """An open folded table: its splits, its parts, and the raw columns of their row groups."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from recfold.spec import InputError, Schema, unknown
 from recfold.table.expand import expand_rows
 from recfold.table.files import Progress, checksum
 from recfold.table.manifest import FileEntry, Manifest, PartEntry, load_manifest
+
+_MISSING = "is missing, but the manifest names it"
 
 
 def open_table(path: Path | str) -> "FoldedTable":
@@ -118,6 +120,7 @@ class Part:
         self._own = _Dictionaries(table, entry.dictionaries)
         self._shared = shared
         self._file: pq.ParquetFile | None = None
+        self._checked = False
 
     @property
     def path(self) -> Path:
@@ -192,7 +195,8 @@ class Part:
 
     def _open(self) -> pq.ParquetFile:
         if self._file is None:
-            self._file = _open_parquet(self.path, self._entry.file)
+            self._file = _open_parquet(self.path, self._entry.file, self._checked)
+            self._checked = True
         return self._file
 
     def __getstate__(self) -> dict[str, Any]:
@@ -211,7 +215,7 @@ class _Dictionaries:
         if group not in self._tables:
             entry = self.files[group]
             path = self.table / entry.path
-            file = _open_parquet(path, entry)
+            file = _open_parquet(path, entry, checked=False)
             self._tables[group] = _read(path, lambda: file.read(use_threads=False)).combine_chunks()
             file.close()
         return self._tables[group]
@@ -220,28 +224,21 @@ class _Dictionaries:
         return {**self.__dict__, "_tables": {}}
 
 
-def _open_parquet(path: Path, entry: FileEntry) -> pq.ParquetFile:
-    try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise InputError(f"{path} is damaged", got=f"{size} bytes", expected=entry.bytes, todo="fold again")
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing, but the manifest names it", todo="fold again") from None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
-    if file.metadata.num_rows != entry.rows:
-        raise InputError(
-            f"{path} is damaged", got=f"{file.metadata.num_rows} rows", expected=entry.rows, todo="fold again"
-        )
-    return file
+def _open_parquet(path: Path, entry: FileEntry, checked: bool) -> pq.ParquetFile:
+    """Open a file; unless it was `checked` before, its checksum is compared first, so that nothing damaged is read."""
+    problem = None if checked else _problem(path, entry)
+    if problem is not None:
+        raise InputError(f"{path} {problem}", todo="copy the table again or fold again")
+    return _read(path, lambda: pq.ParquetFile(path, page_checksum_verification=True))
 
 
-def _read(path: Path, read: Any) -> pa.Table:
+def _read(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged", got=str(error), todo="fold again") from None
+    except FileNotFoundError:
+        raise InputError(f"{path} {_MISSING}", todo="copy the table again or fold again") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is damaged", got=str(error), todo="copy the table again or fold again") from None
 
 
 def _problem(path: Path, entry: FileEntry) -> str | None:
@@ -249,7 +246,7 @@ def _problem(path: Path, entry: FileEntry) -> str | None:
         size = path.stat().st_size
         found = checksum(path) if size == entry.bytes else ""
     except FileNotFoundError:
-        return "is missing, but the manifest names it"
+        return _MISSING
     except OSError as error:
         return f"cannot be read: {error}"
     if size != entry.bytes:
