@@ -38,11 +38,11 @@ def plain(column: pa.Array, where: str) -> pa.Array:
         mask = column.is_null() if column.null_count else None
         return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(values.type, width), mask=mask)
     if is_list(kind):
-        lists = column if pa.types.is_list(kind) else column.cast(pa.list_(kind.value_type))
-        mask = lists.is_null() if lists.null_count else None
-        # a copy: a mask does not go with sliced offsets
-        offsets = pa.array(np.array(lists.offsets))
-        return pa.ListArray.from_arrays(offsets, plain(lists.values, where), mask=mask)
+        # not by a cast: that of list views is wrong in pyarrow 26
+        offsets = np.zeros(len(column) + 1, np.int32)
+        np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(), out=offsets[1:])
+        mask = column.is_null() if column.null_count else None
+        return pa.ListArray.from_arrays(pa.array(offsets), plain(column.flatten(), where), mask=mask)
     if kind == pa.uint64() and pc.any(pc.greater(column, pa.scalar(LARGEST, pa.uint64()))).as_py():
         raise InputError(f"{where} holds integers above 2**63 - 1", todo="write them as signed integers or as strings")
     target = plain_type(kind)
@@ -83,6 +83,10 @@ def parse_numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     >>> numbers.tolist(), wrong.tolist()
     ([2.5, nan, nan, 1.0], [False, True, False, False])
     """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_float16(column.type) or pa.types.is_decimal(column.type):
+        column = column.cast(plain_type(column.type))
     series = pl.Series(pl.from_arrow(column))
     if series.dtype == pl.String:
         text = series.str.strip_chars().str.to_lowercase()
@@ -105,7 +109,7 @@ def reject_rows(source: str, file: str, numbers: np.ndarray, reasons: Sequence[s
         reasons: one a row.
         rows: as they came; written as JSON.
     """
-    content = [as_json(row) for row in rows.to_pylist()]
+    content = [as_json(row) for row in _without_times(rows).to_pylist()]
     return rejected_table(source, file, numbers, reasons, content)
 
 
@@ -129,6 +133,20 @@ def as_json(row: object) -> str:
         return json.dumps(row, default=str, ensure_ascii=False, allow_nan=False)
     except ValueError:
         return json.dumps(_finite(row), default=str, ensure_ascii=False)
+
+
+def _without_times(rows: pa.Table) -> pa.Table:
+    """Times as text: Python has none for nanoseconds and for some years."""
+    for index, column in enumerate(rows.schema):
+        kind = column.type
+        if pa.types.is_timestamp(kind):
+            # in UTC: names of zones need not be known here
+            text = rows[index].cast(pa.timestamp(kind.unit)).cast(pa.string())
+            zoned = pc.binary_join_element_wise(text, "Z", "") if kind.tz else text
+            rows = rows.set_column(index, column.name, zoned)
+        elif pa.types.is_date(kind):
+            rows = rows.set_column(index, column.name, rows[index].cast(pa.string()))
+    return rows
 
 
 def _finite(value: object) -> object:

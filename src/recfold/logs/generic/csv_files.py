@@ -110,7 +110,7 @@ def _column(column: pa.Array, found: ColumnType) -> tuple[pa.Array, np.ndarray]:
         return column.cast(pa.int64()), right
     if found.element == "float64":
         return pl.Series(pl.from_arrow(column)).cast(pl.Float64).to_arrow(), right
-    return column.cast(pa.null()) if found.element == "null" else column, right
+    return pa.nulls(len(column)) if found.element == "null" else column, right
 
 
 def _all(column: pa.Array, pattern: str) -> bool:

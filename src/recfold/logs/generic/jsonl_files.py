@@ -13,6 +13,7 @@ from recfold.logs.generic.block import BLOCK_ROWS, BadRow, Block, Columns, Forma
 from recfold.logs.generic.column_type import ColumnType, Element, merge
 from recfold.spec import InputError
 
+_BLOCK_BYTES = 8 << 20
 _SHOWN: dict[Element, str] = {
     "null": "null",
     "integer": "integers",
@@ -33,7 +34,7 @@ def jsonl_columns(files: tuple[Path, ...], lists: Collection[str]) -> Columns:
     types: dict[str, ColumnType] = {}
     for path in files:
         kinds: dict[str, set[tuple[Element, bool]]] = {}
-        for _, row in _rows(path):
+        for _, _, row in _rows(path):
             if isinstance(row, dict):
                 for name, value in row.items():
                     kinds.setdefault(name, set()).update(_kinds(value))
@@ -55,15 +56,17 @@ def jsonl_blocks(path: Path, wanted: Mapping[str, ColumnType]) -> Iterator[Block
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     bad: list[BadRow] = []
-    for number, row in _rows(path):
+    size = 0
+    for number, num_bytes, row in _rows(path):
         if isinstance(row, dict):
             rows.append(row)
             numbers.append(number)
         else:
             bad.append(BadRow(number, "unparsable row", row))
-        if len(rows) + len(bad) == BLOCK_ROWS:
+        size += num_bytes
+        if len(rows) + len(bad) == BLOCK_ROWS or size >= _BLOCK_BYTES:
             yield _block(rows, numbers, bad, wanted)
-            rows, numbers, bad = [], [], []
+            rows, numbers, bad, size = [], [], [], 0
     yield _block(rows, numbers, bad, wanted)
 
 
@@ -87,7 +90,7 @@ def _value(value: Any, element: Element) -> Any:
     if element == "integer":
         return int(value)
     if element in ("float64", "huge"):
-        return float(value)
+        return float(value) if abs(value) < 1 << 1023 else float("inf")
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -101,13 +104,13 @@ def _arrow(element: Element) -> pa.DataType:
     return kinds.get(element, pa.string())
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line number and object; what is no object comes as JSON text. Blank lines are no rows."""
+def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | str]]:
+    """Line number, bytes and object; what is no object comes as JSON text. Blank lines are no rows."""
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
             for number, line in enumerate(_lines(stream)):
                 if line and not line.isspace():
-                    yield number, _parse(line)
+                    yield number, len(line), _parse(line)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path} as JSON lines", got=(str(error) or "an error").splitlines()[0]) from None
 
@@ -124,6 +127,8 @@ def _lines(stream: pa.NativeFile) -> Iterator[bytes]:
 def _parse(line: bytes) -> dict[str, Any] | str:
     try:
         row = json.loads(line)
+        if b"\\u" in line:
+            as_json(row).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         return as_json(line.decode(errors="replace").rstrip("\r"))
     return row if isinstance(row, dict) else as_json(row)

@@ -24,8 +24,8 @@ from recfold.spec import InputError, Schema
 def open_generic(path: Path, schema: Schema) -> LogSource:
     """Logs in Parquet, CSV or JSONL files below a folder.
 
-    Looks at the columns of every file first (Parquet: at its footer only; CSV and JSONL: at all of it), so that what does
-    not fit is said before anything is read. Files are read in the order of their names, in blocks of bounded size.
+    Looks at the columns of every file first (Parquet: at its footer only; CSV and JSONL: at all of it), so that what
+    does not fit is said before anything is read. Files are read in the order of their names, in blocks of bounded size.
 
     Args:
         path: folder of the logs.

@@ -11,6 +11,9 @@ from recfold.logs.generic.block import BLOCK_ROWS, Block, Columns, Format
 from recfold.logs.generic.column_type import ColumnType, merge, type_of
 from recfold.spec import InputError
 
+_BLOCK_BYTES = 32 << 20
+_BUFFER_BYTES = 1 << 20
+
 
 def parquet_columns(files: tuple[Path, ...], lists: Collection[str]) -> Columns:
     """The columns by the files' footers.
@@ -42,7 +45,7 @@ def parquet_blocks(path: Path, wanted: Mapping[str, ColumnType]) -> Iterator[Blo
     first = 0
     with _open(path) as file:
         try:
-            for batch in file.iter_batches(BLOCK_ROWS, columns=list(wanted)):
+            for batch in file.iter_batches(_batch_rows(file.metadata), columns=list(wanted)):
                 numbers = np.arange(first, first + len(batch))
                 first += len(batch)
                 yield Block(pa.Table.from_batches([batch]), numbers)
@@ -50,9 +53,16 @@ def parquet_blocks(path: Path, wanted: Mapping[str, ColumnType]) -> Iterator[Blo
             raise _unreadable(path, error) from None
 
 
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """Rows that make a block of bounded size, by the mean size of a row."""
+    total = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    return max(min(BLOCK_ROWS, _BLOCK_BYTES * metadata.num_rows // max(total, 1)), 64)
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # buffered: a row group of any size is read a little at a time
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 

@@ -72,7 +72,7 @@ def target_type(use: Use, found: ColumnType) -> pa.DataType:
         allowed = not found.is_list and found.element not in ("other", "time")
         return _checked(use, found, allowed, use.type)
     if use.role == "text":
-        allowed = not found.is_list and found.element in ("string", "integer", "null", "mixed")
+        allowed = not found.is_list and found.element in ("string", "integer", "null")
         return _checked(use, found, allowed, pa.string())
     ids = use.role in ("key", "id", "ids", "sequence")
     element = (_IDS if ids else _FLOATS).get(found.element)
@@ -97,8 +97,11 @@ def _checked(use: Use, found: ColumnType, allowed: bool, target: pa.DataType | N
         )
     if len(found.seen) > 1:
         (shown, file), (other, other_file) = found.seen[0], found.seen[-1]
+        both = (
+            f"{shown} and {other} in {file}" if file == other_file else f"{shown} in {file} but {other} in {other_file}"
+        )
         raise InputError(
-            f"column {use.column!r} is {shown} in {file} but {other} in {other_file}",
+            f"column {use.column!r} is {both}",
             expected=f"{_EXPECTED[use.role]} ({use.said})",
             todo="write it with one type in all files",
         )

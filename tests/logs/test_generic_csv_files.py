@@ -1,0 +1,127 @@
+"""CSV: types by all values, lists in fields."""
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from recfold.logs.generic import csv_files, open_generic
+from recfold.logs.generic.csv_lists import list_column
+from recfold.spec import InputError
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "values"),
+    [
+        (["1", "-20", ""], "id", [1, -20, None]),
+        (["9223372036854775807", "-9223372036854775808"], "id", [(1 << 63) - 1, -(1 << 63)]),
+        (["1", "9223372036854775808"], "id", ["1", "9223372036854775808"]),
+        (["007", "7"], "id", ["007", "7"]),
+        (["1", "x", ""], "id", ["1", "x", None]),
+        (["true", "false"], "id", ["true", "false"]),
+        (["1", "2.5", "", "-1e3", ".5", "3.", "+4", "inf"], "dense", [1, 2.5, None, -1e3, 0.5, 3, 4, math.inf]),
+        (["9223372036854775808", "0.5"], "dense", [2.0**63, 0.5]),
+        (["2024-01-01", "1"], "id", ["2024-01-01", "1"]),
+        ([" 1", "2"], "id", [" 1", "2"]),
+        (['"[1,2]"', "[]", "", "[null]"], "ids", [[1, 2], [], None, [None]]),
+        (['"[""a"",1]"', "[2]"], "ids", [["a", "1"], ["2"]]),
+        (['"[1.5,2]"', "[2]"], "dense_sequence", [[1.5, 2.0], [2.0]]),
+        (["[1]", "[deleted]"], "id", ["[1]", "[deleted]"]),
+        (["[1]", "2"], "id", ["[1]", "2"]),
+        (["a|b", "c"], "id", ["a|b", "c"]),
+        (['""', "x", ""], "id", ["", "x", None]),
+    ],
+)
+@pytest.mark.parametrize("rows_a_file", [1, 100])
+def test_a_type_is_what_all_values_of_all_files_are(logs, joined, read, fields, kind, values, rows_a_file: int) -> None:
+    for begin in range(0, len(fields), rows_a_file):
+        lines = [f"1,2,3,0,{field}" for field in fields[begin : begin + rows_a_file]]
+        logs.text(f"{begin}.csv", "\n".join(["r,u,t,y,x", *lines]) + "\n")
+    source = open_generic(logs.path, joined())
+    assert source.schema.features["x"].kind == kind
+    assert [row["feature.x"] for row in read(source.impressions)[0]] == values
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "values"),
+    [
+        ("ids", ["a|b", "c", "", "||", '""', "[]"], [["a", "b"], ["c"], None, [None, None, None], [], []]),
+        ("sequence", ["1|2|", "3", '"[4, 5]"'], [[1, 2, None], [3], [4, 5]]),
+        ("ids", ["01|2", "3"], [["01", "2"], ["3"]]),
+        ("ids", ["1|9223372036854775808"], [["1", "9223372036854775808"]]),
+        ("dense_sequence", ["0.5|1", "2", "nan"], [[0.5, 1.0], [2.0], [math.nan]]),
+        ("vector", ["1|2", "3|4"], [[1.0, 2.0], [3.0, 4.0]]),
+        ("ids", ["", '"[true, false]"'], [None, [1, 0]]),
+    ],
+)
+def test_declared_lists_take_bars_and_json(logs, joined, read, kind: str, fields, values) -> None:
+    logs.text("a.csv", "\n".join(["r,u,t,y,x", *(f"1,2,3,0,{field}" for field in fields)]))
+    source = open_generic(logs.path, joined(features={"x": {"kind": kind}}))
+    assert str([row["feature.x"] for row in read(source.impressions)[0]]) == str(values)
+
+
+def test_a_field_that_is_no_list_is_rejected_where_a_list_is_declared(logs, joined, read) -> None:
+    logs.text("a.csv", 'r,u,t,y,x\n1,2,3,0,[1\n1,2,3,0,[[1]]\n1,2,3,0,"[3]"\n1,2,3,0,"{""a"":1}"\n')
+    kept, rejected = read(open_generic(logs.path, joined(features={"x": {"kind": "ids"}})).impressions)
+    assert [row["feature.x"] for row in kept] == [["3"], ['{"a":1}']]
+    assert [(row["row"], row["reason"]) for row in rejected] == [(0, "not a list"), (1, "not a list")]
+
+
+def test_a_kind_that_contradicts_the_values(logs, joined) -> None:
+    path = logs.text("a.csv", "r,u,t,y,x\n1,2,3,0,cheap\n")
+    with pytest.raises(InputError) as error:
+        open_generic(logs.path, joined(features={"x": {"kind": "dense"}}))
+    assert str(error.value) == (
+        f"column 'x' of {path} is text, which features.x cannot be read from; expected numbers; "
+        "name another column, or another kind of feature"
+    )
+
+
+def test_labels_and_times_are_read_from_text(logs, joined, read) -> None:
+    logs.text("a.csv", "r,u,t,y\n1,2,2024-01-01,1\n1,2,2024-01-01T00:00:01Z,no\n1,2,5,true\n1,2,never,0\n")
+    kept, rejected = read(open_generic(logs.path, joined(keys={"time_unit": "s"})).impressions)
+    assert [(row["time"], row["label.y"]) for row in kept] == [(1_704_067_200_000_000, 1.0), (5_000_000, 1.0)]
+    assert [row["reason"] for row in rejected] == ["not a number", "unparsable time"]
+
+
+def test_tabs_byte_order_marks_and_columns_without_values(logs, joined, read) -> None:
+    logs.text("a.tsv", b"\xef\xbb\xbfr\tu\tt\ty\tnone\n1\t2\t3\t0\t\n")
+    source = open_generic(logs.path, joined())
+    assert source.inferred == ("column 'none' (null) is left out: it holds no values",)
+    assert read(source.impressions)[0] == [{"request": 1, "user": 2, "time": 3, "label.y": 0.0}]
+    for kind, type in (("id", pa.int64()), ("ids", pa.list_(pa.int64())), ("dense", pa.float64())):
+        (chunk,) = open_generic(logs.path, joined(features={"none": {"kind": kind}})).impressions()
+        assert (chunk.rows["feature.none"].type, chunk.rows["feature.none"].to_pylist()) == (type, [None])
+
+
+def test_text_that_is_not_utf8_names_its_file(logs, joined) -> None:
+    path = logs.text("a.csv", b"r,u,t,y\n\xff,2,3,0\n")
+    with pytest.raises(InputError) as error:
+        open_generic(logs.path, joined())
+    assert str(error.value).startswith(f"cannot read {path} as CSV; got In CSV column #0: Row #2")
+
+
+def test_an_empty_file_has_no_header(logs, joined) -> None:
+    path = logs.text("a.csv", "")
+    with pytest.raises(InputError) as error:
+        open_generic(logs.path, joined())
+    assert str(error.value) == f"{path} is empty; expected a first line with the names of the columns"
+
+
+def test_row_numbers_count_bad_lines_in_any_block(logs, joined, read, monkeypatch) -> None:
+    monkeypatch.setattr(csv_files, "_BLOCK_BYTES", 64)
+    bad = {0, 3, 4, 17, 40, 41, 99}
+    null = {1, 5, 39, 42, 98}
+    lines = ["bad" if n in bad else f"{'' if n in null else n},2,3,0" for n in range(100)]
+    logs.text("a.csv", "\n".join(["r,u,t,y", *lines]) + "\n")
+    kept, rejected = read(open_generic(logs.path, joined()).impressions)
+    assert [row["request"] for row in kept] == [n for n in range(100) if n not in bad | null]
+    reasons = {row["row"]: row["reason"] for row in rejected}
+    assert reasons == dict.fromkeys(bad, "unparsable row") | dict.fromkeys(null, "null request")
+    assert len(rejected) == len(reasons)
+
+
+def test_repeated_lists_are_parsed_once() -> None:
+    column, wrong = list_column(pa.array(["1|2", None, "1|2", "[x"]), "integer")
+    assert column.to_pylist() == [[1, 2], None, [1, 2], None]
+    assert wrong.tolist() == [False, False, False, True]
