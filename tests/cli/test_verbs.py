@@ -1,0 +1,102 @@
+"""Every verb does what its help says, and prints what it did."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recfold.cli.main import VERBS
+
+SMALL = [
+    "--set=train.batch_size=256",
+    "--set=train.throughput_steps=0",
+    "--set=reader.workers=0",
+    "--set=tables.dim=8",
+]
+
+
+def test_the_whole_road(cli: Any, tmp_path: Path) -> None:
+    logs, table, run = tmp_path / "logs", tmp_path / "folded", tmp_path / "run"
+    ran = cli("synth", logs, "--samples", 800, "--seed", 1)
+    assert (ran.code, "800 samples" in ran.out, "Bayes AUC 0." in ran.out) == (0, True, True)
+    ran = cli("fold", logs, "--out", table, "--split-time", 0.2, "--window", "12h", "--session-gap", "10m")
+    assert ran.code == 0, ran.err
+    assert "candidate rows 800 = 640 train + 160 validation + 0 in quarantine" in ran.out
+    ran = cli("inspect", table, "--verify")
+    assert "every file has the checksum that the manifest says" in ran.out
+    assert "user_a" in ran.out
+    ran = cli("train", table, "--out", run, "--model", "dlrm", "--order", "time", "--fold", "lookups", *SMALL)
+    assert ran.code == 0, ran.err
+    assert "trained 3 steps" in ran.out
+    assert "train: 3 / 3  loss" in ran.err
+    ran = cli("train", table, "--out", run, "--resume", "--epochs", 2)
+    assert ran.code == 0, ran.err
+    assert "trained 6 steps" in ran.out
+    ran = cli("evaluate", run, table)
+    assert "popularity so far" in ran.out
+    ran = cli("predict", run, table, "--out", tmp_path / "scores.parquet")
+    assert ran.code == 0, ran.err
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert scores.height == 800
+    assert scores["score.click"].is_between(0, 1).all()
+    ran = cli("report", run, "--out", tmp_path / "page.html")
+    assert "<svg" in (tmp_path / "page.html").read_text()
+    ran = cli("expand", table, "--out", tmp_path / "plain")
+    assert ran.out == f"{tmp_path / 'plain'}: 800 samples\n"
+    assert pl.read_parquet(tmp_path / "plain" / "*" / "*.parquet").height == 800
+
+
+def test_a_recipe_runs_from_logs_to_report_and_is_not_done_twice(cli: Any, tmp_path: Path) -> None:
+    arguments = ["run", "demo", "--out", tmp_path, "--set", "synth.samples=600", "--set", "run.train.throughput_steps=1"]
+    ran = cli(*arguments, "--set", "run.reader.workers=0")
+    assert ran.code == 0, ran.err
+    assert "the best possible AUC on these generated samples is 0." in ran.out
+    assert (tmp_path / "run" / "report.html").exists()
+    before = (tmp_path / "table" / "manifest.json").stat().st_mtime_ns
+    ran = cli(*arguments, "--set", "run.reader.workers=0")
+    assert ran.code == 0, ran.err
+    assert "the table is there already" in ran.err
+    assert (tmp_path / "table" / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+def test_help_has_an_example(cli: Any, verb: str) -> None:
+    ran = cli(verb, "--help")
+    assert ran.code == 0
+    assert f"recfold {verb} " in ran.out.partition("Example")[2]
+
+
+def test_version(cli: Any) -> None:
+    ran = cli("--version")
+    assert ran.out.startswith("recfold 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fould"], ["fold"], ["fold", "x", "--oot", "y"], ["synth", "x", "--samples", "many"]]
+)
+def test_wrong_usage_exits_with_2(cli: Any, arguments: list[str]) -> None:
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+
+
+def test_the_page_of_the_command_line_is_its_help() -> None:
+    path = Path(__file__).parents[2] / "docs" / "make_cli.py"
+    spec = importlib.util.spec_from_file_location("make_cli", path)
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+
+
+def test_a_full_disk_is_one_line(cli: Any, made: Path, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    shutil.copytree(made / "run", tmp_path / "run")
+    ran = cli("report", tmp_path / "run", "--out", "/dev/full/page.html")
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
