@@ -88,23 +88,15 @@ def changed(column: Bits) -> np.ndarray:
     result[1:] = lengths[1:] != lengths[:-1]
     if column.null_row is not None:
         result[1:] |= column.null_row[1:] != column.null_row[:-1]
-    # rows of equal length as the row before: element e belongs opposite e - length
-    same = np.flatnonzero(~result)
-    same = same[lengths[same] > 0]
-    if len(same) == 0:
+    full = np.flatnonzero(lengths)
+    if len(full) == 0:
         return result
-    if len(same) * 2 > n:
-        shift = np.repeat(lengths, lengths)
-        here = np.arange(len(bits))
-        before = here - shift
-        before[: offsets[1]] = 0
-        differs = bits != bits[before]
-        if null is not None:
-            differs |= null != null[before]
-        sums = np.concatenate([[0], np.cumsum(differs)])
-        result[same] = sums[offsets[same + 1]] > sums[offsets[same]]
-    else:
-        result[same] = ~rows_equal(column, same, column, same - 1)
+    # element e of a list belongs opposite e - length of the list before; nonsense where lengths differ, which is known
+    before = np.arange(len(bits)) - np.repeat(lengths, lengths)
+    differs = bits != bits.take(before, mode="clip")
+    if null is not None:
+        differs |= null != null.take(before, mode="clip")
+    result[full] |= np.logical_or.reduceat(differs, offsets[full])
     return result
 
 
