@@ -29,7 +29,7 @@ class TableDefaults(Settings):
     dim: int | None = Field(default=None, gt=0)
     kernel: Literal["auto", "fbgemm", "torch"] = "auto"
     optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] = "rowwise_adagrad"
-    learning_rate: float = Field(default=0.02, gt=0)
+    learning_rate: float = Field(default=0.01, gt=0)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
 
