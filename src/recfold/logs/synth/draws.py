@@ -102,3 +102,15 @@ def list_ranks(name: int, keys: np.ndarray, lengths: np.ndarray, law: Zipf) -> n
     base = bits(name, keys).view(np.int64) - starts
     counters = np.repeat(base, lengths) + np.arange(int(lengths.sum()), dtype=np.int64)
     return law.ranks(bits(name, counters))
+
+
+def list_ranks_reference(name: int, key: int, length: int, law: Zipf) -> list[int]:
+    """The slow twin of `list_ranks` for one list, id by id."""
+    mask = (1 << 64) - 1
+    base = int(bits(name, np.array([key]))[0])
+    found = []
+    for place in range(length):
+        drawn = int(bits(name, np.array([(base + place) & mask], dtype=np.uint64))[0])
+        slot = (drawn >> 32) * len(law.alias) >> 32
+        found.append(slot if drawn & 0xFFFFFFFF < int(law.threshold[slot]) else int(law.alias[slot]))
+    return found

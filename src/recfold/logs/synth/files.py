@@ -1,6 +1,8 @@
 """How the synthetic logs look on disk: columns, Parquet parts, features.toml."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,47 +35,45 @@ def outcomes_path(folder: Path, part: int) -> Path:
     return folder / "outcomes" / f"part-{part:05d}.parquet"
 
 
-def write_part(
-    folder: Path,
-    part: int,
-    first: int,
-    source: Source,
-    samples: Samples,
-    clicked: np.ndarray,
-    tables: dict[str, np.ndarray],
-    users: int,
-) -> None:
-    """Write one part of both logs.
+@dataclass(frozen=True)
+class Writer:
+    """Writes parts of both logs.
 
     Args:
-        first: position of its first sample in the whole log.
-        clicked: bool [B].
-        tables: id-list feature -> raw id of each rank.
+        folder: of the logs.
+        source: draws the features.
+        raw: id-list feature -> raw id of each rank.
         users: how many users there are in the whole log.
     """
-    lists = {name: (draw(), tables[name]) for name, draw in drawers(source, samples).items()}
-    keys = _keys(source.seed, first, samples, users)
-    dense = source.dense(samples)
-    candidate, table = lists["item_0"]
-    keys["candidate_id"] = table[candidate.ranks[candidate.start]]
-    writer: pq.ParquetWriter | None = None
-    try:
-        for rows in _row_groups(len(samples)):
-            columns: dict[str, pa.Array] = {name: pa.array(column[rows]) for name, column in keys.items()}
-            for name, (drawn, raw) in lists.items():
-                columns[name] = _materialise(drawn, raw, rows)
-            for number in range(NUM_DENSE):
-                columns[f"dense_{number:02d}"] = pa.array(np.ascontiguousarray(dense[rows, number]))
-            block = pa.table(columns)
-            if writer is None:
-                writer = _writer(impressions_path(folder, part), block.schema)
-            writer.write_table(block)
-    finally:
-        if writer is not None:
-            writer.close()
-    clicks = _clicks(source.seed, samples, keys, clicked)
-    with _writer(outcomes_path(folder, part), clicks.schema) as outcomes:
-        outcomes.write_table(clicks)
+
+    folder: Path
+    source: Source
+    raw: dict[str, np.ndarray]
+    users: int
+
+    def write(self, part: int, first: int, samples: Samples, clicked: np.ndarray) -> None:
+        """Write part number `part`, whose first sample is number `first` of the log; clicked: bool [B]."""
+        lists = {name: draw() for name, draw in drawers(self.source, samples).items()}
+        keys = _keys(self.source.seed, first, samples, self.users)
+        dense = self.source.dense(samples)
+        candidate = lists["item_0"]
+        keys["candidate_id"] = self.raw["item_0"][candidate.ranks[candidate.start]]
+        with ExitStack() as open_files:
+            writer: pq.ParquetWriter | None = None
+            for rows in _row_groups(len(samples)):
+                columns: dict[str, pa.Array] = {name: pa.array(column[rows]) for name, column in keys.items()}
+                for name, drawn in lists.items():
+                    columns[name] = _materialise(drawn, self.raw[name], rows)
+                for number in range(NUM_DENSE):
+                    columns[f"dense_{number:02d}"] = pa.array(np.ascontiguousarray(dense[rows, number]))
+                block = pa.table(columns)
+                if writer is None:
+                    path = impressions_path(self.folder, part)
+                    writer = open_files.enter_context(_parquet(path, block.schema))
+                writer.write_table(block)
+        clicks = _clicks(self.source.seed, samples, keys, clicked)
+        with _parquet(outcomes_path(self.folder, part), clicks.schema) as outcomes:
+            outcomes.write_table(clicks)
 
 
 def schema_text(workload: Workload) -> str:
@@ -184,7 +184,7 @@ def _row_groups(rows: int) -> Iterator[slice]:
         yield slice(begin, min(begin + ROW_GROUP_SAMPLES, rows))
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Delta packing: as small as a compressed dictionary here, at the cost of a copy."""
     encodings = {}
     for field in schema:

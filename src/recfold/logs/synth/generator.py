@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recfold.logs.synth.files import impressions_path, outcomes_path, schema_text, write_part
-from recfold.logs.synth.lists import Source, draw_source, raw_ids
+from recfold.logs.synth.files import Writer, impressions_path, outcomes_path, schema_text
+from recfold.logs.synth.lists import draw_source, raw_ids
 from recfold.logs.synth.lists import features as id_features
 from recfold.logs.synth.sessions import MEAN_SIZE, Samples, arrivals
 from recfold.logs.synth.truth import BayesAuc, Truth, clicks, plant
@@ -21,6 +21,7 @@ from recfold.spec import InputError
 
 PART_SAMPLES = 131_072
 _THREADS = 2
+_SESSIONS_PER_USER = 1.5
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -52,11 +53,11 @@ class SynthResult:
 
 @dataclass(frozen=True)
 class _Part:
-    """One part of both logs, written."""
+    """One part of both logs, written: P(click) of its samples, how many clicked, and sessions up to its newest."""
 
     probability: np.ndarray
     positives: int
-    sessions: np.ndarray
+    sessions: int
 
 
 def synth(
@@ -104,7 +105,7 @@ def synth(
     except OSError as error:
         raise InputError(f"cannot write to {out.parent}", got=str(error)) from None
     try:
-        result = _write(draft, out, workload, law, samples, seed, skew, progress)
+        result = _write(draft, out, law, samples, seed, skew, progress)
         draft.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -119,7 +120,6 @@ def synth(
 def _write(
     draft: Path,
     out: Path,
-    name: str,
     workload: Workload,
     samples: int,
     seed: int,
@@ -127,31 +127,33 @@ def _write(
     progress: Progress | None,
 ) -> SynthResult:
     source = draw_source(workload, seed, skew)
-    maker = _Maker(draft, source, plant(source), samples)
+    raw = {name: raw_ids(seed, *about) for name, about in id_features(workload).items()}
+    users = max(round(samples / MEAN_SIZE / _SESSIONS_PER_USER), 1)
+    maker = _Maker(plant(source), Writer(draft, source, raw, users))
     auc, last_auc = BayesAuc(), BayesAuc()
     done = positives = sessions = 0
     for path in (impressions_path(draft, 0), outcomes_path(draft, 0)):
         path.parent.mkdir()
     for part in _ahead(maker.make, arrivals(samples, seed, workload.change, workload.shift, PART_SAMPLES)):
         auc.add(part.probability)
-        last_auc.add(part.probability[max(samples - samples // 10 - done, 0) :])
+        last_auc.add(part.probability[max(samples - max(samples // 10, 1) - done, 0) :])
         done += len(part.probability)
         positives += part.positives
-        sessions = max(sessions, int(part.sessions.max()) + 1)
+        sessions = max(sessions, part.sessions)
         if progress is not None:
             progress("samples written", done, samples)
     result = SynthResult(
-        out,
-        name,
-        samples,
-        sessions,
-        seed,
-        skew,
-        workload.change,
-        workload.shift,
-        positives,
-        round(auc.value(), 6),
-        round(last_auc.value(), 6),
+        path=out,
+        workload=workload.name,
+        samples=samples,
+        sessions=sessions,
+        seed=seed,
+        skew=skew,
+        change=workload.change,
+        shift=workload.shift,
+        positives=positives,
+        bayes_auc=round(auc.value(), 6),
+        bayes_auc_last_tenth=round(last_auc.value(), 6),
     )
     (draft / "features.toml").write_text(schema_text(workload), encoding="utf-8")
     facts = {key: value for key, value in vars(result).items() if key != "path"}
@@ -161,20 +163,15 @@ def _write(
 
 @dataclass(frozen=True)
 class _Maker:
-    draft: Path
-    source: Source
     truth: Truth
-    samples: int
+    writer: Writer
 
     def make(self, index: int, samples: Samples) -> _Part:
-        probability = self.truth.probability(self.source, samples)
-        clicked = clicks(self.source.seed, samples, probability)
-        tables = {
-            feature: raw_ids(self.source.seed, *about) for feature, about in id_features(self.source.workload).items()
-        }
-        users = max(round(self.samples / MEAN_SIZE / 1.5), 1)
-        write_part(self.draft, index, index * PART_SAMPLES, self.source, samples, clicked, tables, users)
-        return _Part(probability, int(clicked.sum()), samples.session)
+        source = self.writer.source
+        probability = self.truth.probability(source, samples)
+        clicked = clicks(source.seed, samples, probability)
+        self.writer.write(index, index * PART_SAMPLES, samples, clicked)
+        return _Part(probability, int(clicked.sum()), int(samples.session.max()) + 1)
 
 
 def _ahead(make: Callable[[int, Samples], _Part], parts: Iterator[Samples]) -> Iterator[_Part]:
