@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -120,11 +121,14 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
         },
         quarantine=job.quarantine.finish(),
         accounting=accounting,
-        settings={
-            **job.settings.model_dump(mode="json", exclude={"memory_gb", "workers"}),
-            "partitions": found.num_parts,
-        },
+        settings=_settings(found, job),
     )
+
+
+def _settings(found: FoldedLogs, job: Job) -> dict[str, Any]:
+    """Those that the bytes of the table depend on: memory only where it says how many partitions there are."""
+    irrelevant = {"workers"} if job.settings.partitions is None else {"workers", "memory_gb"}
+    return {**job.settings.model_dump(mode="json", exclude=irrelevant), "partitions": found.num_parts}
 
 
 def _write_dictionary(out: Path, group: str, files: Sequence[FoldedFiles], job: Job) -> _Dictionary:

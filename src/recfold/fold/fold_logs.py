@@ -22,6 +22,7 @@ from recfold.fold.scatter import scatter
 from recfold.fold.settings import FoldSettings
 from recfold.fold.sides import prepare_sides
 from recfold.fold.sketch import Sketch, union
+from recfold.fold.spill import split_large
 from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, read_rows
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
@@ -115,10 +116,10 @@ def _fold(source: LogSource, job: Job, workers: Workers) -> FoldedLogs:
     schema = job.schema
     if any(feature.group is None for feature in schema.features.values()):
         schema = choose_groups(schema, _sample(parts, rule))
-    tasks = [
-        FoldTask(number, tuple(parts.files(number)), sides, schema, rule, job.work / "folded")
-        for number in np.flatnonzero(parts.rows).tolist()
-    ]
+    # where the user says how many partitions there are, there are so many
+    most = job.memory_bytes // _COPIES if job.settings.partitions is None else 2 * scanned.bytes
+    files_of = split_large(parts, scanned.bytes / scanned.num_rows, most, job)
+    tasks = [FoldTask(number, files, sides, schema, rule, job.work / "folded") for number, files in enumerate(files_of)]
     workers.count = _num_workers(scanned, parts, job)
     files: list[FoldedFiles] = []
     sketches: dict[str, Sketch] = {}
