@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from recfold.table import FoldedTable
 
 Row = dict[str, Any]
 HOUR = 3_600_000_000
-SLOW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KEYS = {"request": "r", "candidate": "c", "position": "p", "session": "s", "user": "u", "time": "t"}
 FEATURES: dict[str, Any] = {
@@ -125,17 +126,45 @@ def side_rows(draw: st.DrawFn, split_column: bool) -> Row:
 
 @st.composite
 def any_logs(draw: st.DrawFn) -> dict[str, Any]:
-    """The arguments of small Logs with every kind of feature and group, ties in time, missing users, duplicates."""
+    """The arguments of small Logs with every kind of feature and group, ties in time, missing users, duplicates.
+
+    Some logs have no session, user, position or candidate column, ids are numbers or text, and the side table is looked
+    up by user or item.
+    """
     split_column, side_split = draw(st.booleans()), draw(st.booleans())
+    absent = draw(st.sampled_from(["", "", "session", "user", "position", "candidate", "candidate position"])).split()
+    side_key = draw(st.sampled_from([key for key in ("user", "candidate") if key not in absent]))
+    text = {name: pa.string() for name in draw(st.sets(st.sampled_from(["request", "candidate", "session", "user"])))}
+    if side_key in text:
+        text["key"] = pa.string()
     keys = {**KEYS, "weight": "w", **({"split": "x"} if split_column else {})}
-    side = {"files": "users*", "key": "user", "column": "u", **({"split": "x"} if side_split else {})}
+    kind = {"user": "user", "candidate": "item"}[side_key]
+    side = {"files": "users*", "key": kind, "column": "u", **({"split": "x"} if side_split else {})}
+    shown = draw(st.lists(impressions(split_column), min_size=1, max_size=12))
+    shown[0]["session"], shown[0]["user"] = 10, 1  # not all rows are unusable
+    happened = draw(st.lists(outcomes(), max_size=8))
+    if draw(st.integers(0, 4)) == 0:
+        happened = [{name: value for name, value in row.items() if name != "candidate"} for row in happened]
+    users = draw(st.lists(side_rows(side_split), max_size=4))
     return {
-        "schema": {**SCHEMA, "keys": keys, "sides": {"users": side}},
-        "impressions": draw(st.lists(impressions(split_column), min_size=1, max_size=12)),
-        "outcomes": draw(st.lists(outcomes(), max_size=8)),
-        "sides": {"users": draw(st.lists(side_rows(side_split), max_size=4))},
+        "schema": {
+            **SCHEMA,
+            "keys": {name: column for name, column in keys.items() if name not in absent},
+            "sides": {"users": side},
+            "groups": {**GROUPS, "users": {"kind": "dictionary", "key": kind}},
+        },
+        "impressions": [reshaped(row, absent, text) for row in shown],
+        "outcomes": [reshaped(row, [], text) for row in happened],
+        "sides": {"users": [reshaped(row, [], text) for row in users]},
+        "types": text,
         "chunks": draw(st.integers(1, 3)),
     }
+
+
+def reshaped(row: Row, absent: list[str], text: dict[str, pa.DataType]) -> Row:
+    """A row without some keys, and with others as text."""
+    kept = {name: value for name, value in row.items() if name not in absent}
+    return {name: f"k{v}" if name in text and v is not None else v for name, v in kept.items()}
 
 
 def content(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -178,6 +207,8 @@ def check_runs(table: FoldedTable, reference: ReferenceFold) -> None:
 def test_fold_equals_its_slow_twin(logs_of: Any, drawn: dict[str, Any], by: str, fraction: float) -> None:
     logs = logs_of(**drawn)
     split_time = None if "split" in logs.schema["keys"] else fraction
+    if by == "user" and "user" not in logs.schema["keys"]:
+        by = "session"
     how = FoldSettings(fold_by=by, split_time=split_time, window_hours=2, partitions=1)
     with tempfile.TemporaryDirectory() as folder:
         table, reference = both(logs, how, Path(folder))
@@ -190,11 +221,13 @@ def test_fold_equals_its_slow_twin(logs_of: Any, drawn: dict[str, Any], by: str,
 
 
 @SLOW
-@given(drawn=any_logs(), partitions=st.integers(2, 5))
-def test_partitions_change_no_row(logs_of: Any, drawn: dict[str, Any], partitions: int) -> None:
+@given(drawn=any_logs(), partitions=st.integers(2, 5), memory_gb=st.sampled_from([4.0, 1e-6]))
+def test_partitions_and_memory_change_no_row(
+    logs_of: Any, drawn: dict[str, Any], partitions: int, memory_gb: float
+) -> None:
     logs = logs_of(**drawn)
     with tempfile.TemporaryDirectory() as folder:
-        table, reference = both(logs, FoldSettings(partitions=partitions), Path(folder))
+        table, reference = both(logs, FoldSettings(partitions=partitions, memory_gb=memory_gb), Path(folder))
         expanded = Counter(content(row) for rows in table.expand() for row in rows.to_pylist())
         assert expanded == Counter(content(row) for unit in reference.units for row in unit.samples)
         check_accounting(table, reference, logs)
