@@ -1,12 +1,15 @@
 """CSV: types by all values, lists in fields."""
 
+import json
 import math
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from recfold.logs.generic import csv_files, open_generic
-from recfold.logs.generic.csv_lists import list_column
+from recfold.logs.generic.csv_lists import integer_lists, list_column, list_column_reference, list_element
 from recfold.spec import InputError
 
 
@@ -121,7 +124,37 @@ def test_row_numbers_count_bad_lines_in_any_block(logs, joined, read, monkeypatc
     assert len(rejected) == len(reasons)
 
 
-def test_repeated_lists_are_parsed_once() -> None:
+INTEGERS = st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-9, 9)
+LISTS = st.lists(INTEGERS, max_size=4)
+CELLS = LISTS.map(json.dumps) | LISTS.map(lambda row: "|".join("" if x is None else str(x) for x in row))
+
+
+@given(st.lists(st.none() | CELLS, max_size=5), st.integers(0, 5))
+@example(["", "[]", "[ ]", "|", "[null]", None], 0)
+def test_integer_lists_are_those_of_the_slow_twin(cells: list[str | None], begin: int) -> None:
+    column = pa.array(cells, pa.string()).slice(begin)
+    quick = integer_lists(column)
+    assert quick is not None
+    slow, wrong = list_column_reference(column, "integer")
+    assert (quick.type, quick.to_pylist()) == (slow.type, slow.to_pylist())
+    assert not wrong.any()
+    elements = [x for row in slow.to_pylist() for x in row or [] if x is not None]
+    assert list_element(column) == ("integer" if elements else "null", True)
+
+
+@given(st.lists(st.text("[]0123456789-|, nul", max_size=8), max_size=3))
+def test_integer_lists_are_taken_only_from_what_the_slow_twin_takes(cells: list[str]) -> None:
+    quick = integer_lists(pa.array(cells, pa.string()))
+    if quick is not None:
+        assert quick.to_pylist() == list_column_reference(pa.array(cells, pa.string()), "integer")[0].to_pylist()
+
+
+@pytest.mark.parametrize("cell", ["[1,,2]", "[01]", "1|02", "[1", "1]", "[1]|2", "[1.5]", '["1"]', "a", str(1 << 63)])
+def test_integer_lists_decline_what_is_no_list_of_integers(cell: str) -> None:
+    assert integer_lists(pa.array(["[1]", cell])) is None
+
+
+def test_a_field_that_is_no_list_is_marked() -> None:
     column, wrong = list_column(pa.array(["1|2", None, "1|2", "[x"]), "integer")
     assert column.to_pylist() == [[1, 2], None, [1, 2], None]
     assert wrong.tolist() == [False, False, False, True]

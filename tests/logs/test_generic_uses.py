@@ -160,6 +160,8 @@ def test_a_kind_that_the_column_allows(logs, joined, kind: str, column, target, 
         ([pa.array([1]), pa.array([0.5], pa.float32())], "dense", pa.float64()),
         ([pa.array([0.5], pa.float32()), pa.array([0.5])], "dense", pa.float64()),
         ([pa.nulls(1), pa.array(["a"])], "id", pa.string()),
+        ([pa.nulls(1), pa.array([[1.5]], pa.list_(pa.float64(), 1))], "vector", pa.list_(pa.float64(), 1)),
+        ([pa.array([[0.5]]), pa.array([[None]], pa.list_(pa.null(), 1))], "dense_sequence", pa.list_(pa.float64())),
         ([pa.array([[]], pa.list_(pa.null())), pa.array([["a"]])], "ids", pa.list_(pa.string())),
         ([pa.array([[1]]), pa.array([[0.5]])], "dense_sequence", pa.list_(pa.float64())),
         (

@@ -39,14 +39,22 @@ def plain(column: pa.Array, where: str) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(values.type, width), mask=mask)
     if is_list(kind):
         # not by a cast: that of list views is wrong in pyarrow 26
-        offsets = np.zeros(len(column) + 1, np.int32)
-        np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(), out=offsets[1:])
-        mask = column.is_null() if column.null_count else None
-        return pa.ListArray.from_arrays(pa.array(offsets), plain(column.flatten(), where), mask=mask)
+        return lists_of(column, plain(column.flatten(), where), column.is_null())
     if kind == pa.uint64() and pc.any(pc.greater(column, pa.scalar(LARGEST, pa.uint64()))).as_py():
         raise InputError(f"{where} holds integers above 2**63 - 1", todo="write them as signed integers or as strings")
     target = plain_type(kind)
     return column if target == kind else column.cast(target)
+
+
+def lists_of(shape: pa.Array, values: pa.Array, null: pa.Array) -> pa.Array:
+    """Lists as long as those of `shape`, of the elements `values`, null where `null` says so.
+
+    >>> lists_of(pa.array([[1, 2], None, [3]]), pa.array(["a", "b", "c"]), pa.array([False, False, True])).to_pylist()
+    [['a', 'b'], [], None]
+    """
+    offsets = np.zeros(len(shape) + 1, np.int32)
+    np.cumsum(pc.fill_null(pc.list_value_length(shape), 0).to_numpy(), out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=null)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

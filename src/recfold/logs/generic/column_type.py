@@ -1,6 +1,5 @@
 """What a column of a set of files holds, whatever the files' format."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -52,16 +51,20 @@ def merge(first: ColumnType, second: ColumnType) -> ColumnType:
     >>> merge(ColumnType("integer"), ColumnType("float32")).element
     'float64'
     """
+    if first.element == "null" and (second.is_list or not first.is_list):
+        return _beside_nulls(second, first)
+    if second.element == "null" and (first.is_list or not second.is_list):
+        return _beside_nulls(first, second)
     known = [shown for shown, _ in first.seen]
     seen = (*first.seen, *(pair for pair in second.seen if pair[0] not in known))
-    if first.element == "null" and not first.is_list:
-        return replace(second, seen=seen)
-    if second.element == "null" and not second.is_list:
-        return replace(first, seen=seen)
     if first.is_list != second.is_list:
         return ColumnType("mixed", seen=seen)
     width = first.width if first.width == second.width else None
     return ColumnType(merge_elements(first.element, second.element), first.is_list, width, seen)
+
+
+def _beside_nulls(held: ColumnType, nulls: ColumnType) -> ColumnType:
+    return held if not nulls.is_list or nulls.width == held.width else replace(held, width=None)
 
 
 def merge_elements(first: Element, second: Element) -> Element:
@@ -72,13 +75,6 @@ def merge_elements(first: Element, second: Element) -> Element:
     if first in _NUMBERS and second in _NUMBERS:
         return "huge" if {first, second} == {"integer", "huge"} else "float64"
     return "mixed"
-
-
-def merge_all(types: Iterable[ColumnType]) -> ColumnType:
-    merged = ColumnType("null")
-    for one in types:
-        merged = merge(merged, one)
-    return merged
 
 
 def _element(kind: pa.DataType) -> Element:

@@ -39,6 +39,8 @@ def jsonl_columns(files: tuple[Path, ...], lists: Collection[str]) -> Columns:
                 for name, value in row.items():
                     kinds.setdefault(name, set()).update(_kinds(value))
         for name, found in kinds.items():
+            if any(is_list and element != "null" for element, is_list in found):
+                found.discard(("null", True))
             for element, is_list in sorted(found):
                 one = ColumnType(element, is_list, seen=((_shown(element, is_list), path),))
                 types[name] = merge(types[name], one) if name in types else one
@@ -78,6 +80,15 @@ def _block(
 
 
 def _column(values: list[Any], found: ColumnType) -> pa.Array:
+    kind = _arrow(found.element)
+    try:
+        return pa.array(values, pa.list_(kind) if found.is_list else kind)
+    except (pa.ArrowInvalid, TypeError):
+        return _column_reference(values, found)
+
+
+def _column_reference(values: list[Any], found: ColumnType) -> pa.Array:
+    """The slow twin of `_column`, which also takes bools for integers, huge integers for floats, anything for text."""
     if found.is_list:
         lists = [None if value is None else [_value(inner, found.element) for inner in value] for value in values]
         return pa.array(lists, pa.list_(_arrow(found.element)))
@@ -136,6 +147,9 @@ def _parse(line: bytes) -> dict[str, Any] | str:
 
 def _kinds(value: Any) -> set[tuple[Element, bool]]:
     if isinstance(value, list):
+        # most lists hold one type: look at every element only where they do not, or where integers may be too large
+        if {type(inner) for inner in value} <= {int} and max(map(abs, value), default=0) <= LARGEST:
+            return {("null", True), ("integer", True)} if value else {("null", True)}
         return {("null", True), *((_kind(inner), True) for inner in value)}
     return {(_kind(value), False)}
 
