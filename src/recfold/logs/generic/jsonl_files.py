@@ -101,7 +101,10 @@ def _value(value: Any, element: Element) -> Any:
     if element == "integer":
         return int(value)
     if element in ("float64", "huge"):
-        return float(value) if abs(value) < 1 << 1023 else float("inf")
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else float("-inf")
     return value if isinstance(value, str) else json.dumps(value)
 
 
