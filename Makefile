@@ -29,7 +29,7 @@ demo: install
 	$(BIN)/recfold run demo --out demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak'
 
 soak: install
 	$(BIN)/python -m pytest -q -m soak

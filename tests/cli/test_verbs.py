@@ -31,6 +31,7 @@ def test_the_whole_road(cli: Any, tmp_path: Path) -> None:
     ran = cli("train", table, "--out", run, "--model", "dlrm", "--order", "time", "--fold", "lookups", *SMALL)
     assert ran.code == 0, ran.err
     assert "trained 3 steps" in ran.out
+    assert "serves 26 tables" in ran.out
     assert "train: 3 / 3  loss" in ran.err
     ran = cli("train", table, "--out", run, "--resume", "--epochs", 2)
     assert ran.code == 0, ran.err
@@ -50,13 +51,14 @@ def test_the_whole_road(cli: Any, tmp_path: Path) -> None:
 
 
 def test_a_recipe_runs_from_logs_to_report_and_is_not_done_twice(cli: Any, tmp_path: Path) -> None:
-    arguments = ["run", "demo", "--out", tmp_path, "--set", "synth.samples=600", "--set", "run.train.throughput_steps=1"]
-    ran = cli(*arguments, "--set", "run.reader.workers=0")
+    small = ["synth.samples=600", "run.train.throughput_steps=1", "run.reader.workers=0", "run.tables.dim=4"]
+    arguments = ["run", "demo", "--out", tmp_path, *(f"--set={setting}" for setting in small)]
+    ran = cli(*arguments)
     assert ran.code == 0, ran.err
     assert "the best possible AUC on these generated samples is 0." in ran.out
     assert (tmp_path / "run" / "report.html").exists()
     before = (tmp_path / "table" / "manifest.json").stat().st_mtime_ns
-    ran = cli(*arguments, "--set", "run.reader.workers=0")
+    ran = cli(*arguments)
     assert ran.code == 0, ran.err
     assert "the table is there already" in ran.err
     assert (tmp_path / "table" / "manifest.json").stat().st_mtime_ns == before

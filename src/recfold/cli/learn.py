@@ -45,6 +45,8 @@ def train(
             resume=resume,
             progress=progress,
         )
+    for note in result.notes:
+        console.print(note, highlight=False)
     console.print(f"{result.run}: {result.message}", highlight=False)
     if result.evaluation is not None:
         show_evaluation(console, result.evaluation)

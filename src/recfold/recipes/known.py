@@ -7,12 +7,16 @@ RECIPES: dict[str, Recipe] = {
     "demo": Recipe(
         about="200,000 generated samples with four user groups, DLRM",
         synth=SynthSettings(workload="pooled", samples=200_000),
-        run=RunSettings.parse({"model": {"name": "dlrm"}, "train": {"batch_size": 1024, "epochs": 1}}, "recipe demo"),
+        run=RunSettings.parse(
+            {"model": {"name": "dlrm"}, "train": {"batch_size": 1024}, "tables": {"dim": 16}}, "recipe demo"
+        ),
     ),
     "sequence": Recipe(
         about="200,000 generated samples with two moving histories, transformer over histories then DLRM",
         synth=SynthSettings(workload="sequence", samples=200_000),
-        run=RunSettings.parse({"model": {"name": "sequence"}, "train": {"batch_size": 1024}}, "recipe sequence"),
+        run=RunSettings.parse(
+            {"model": {"name": "sequence"}, "train": {"batch_size": 1024}, "tables": {"dim": 16}}, "recipe sequence"
+        ),
     ),
     "ebnerd": Recipe(
         about="EB-NeRD news impressions (--logs DIR): histories kept once per user, as-of counts",

@@ -19,6 +19,7 @@ class TrainResult:
         ended: `finished`, `early stopping` or `interrupted`.
         message: the same in a sentence; after an interruption it says how to go on.
         checkpoint: the last one.
+        notes: which kernel serves which tables, and why.
         evaluation: on the validation split with the weights that `evaluate` would take; None without such samples or
             after an interruption.
         throughput: speed of the three ways; None where it was not measured.
@@ -31,5 +32,6 @@ class TrainResult:
     ended: Literal["finished", "early stopping", "interrupted"]
     message: str
     checkpoint: Path
+    notes: tuple[str, ...]
     evaluation: Evaluation | None = None
     throughput: Throughput | None = None

@@ -119,6 +119,7 @@ def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
         ended=cast(Literal["finished", "early stopping", "interrupted"], ended),
         message=messages[ended],
         checkpoint=step_path(run.path, loop.step),
+        notes=loop.learner.assembled.tables.notes(),
     )
 
 
@@ -152,6 +153,7 @@ def _circumstances(run: Run, loop: Loop) -> dict[str, Any]:
         "versions": {"recfold": recfold.__version__, "python": platform.python_version(), **_installed()},
         "device": str(loop.learner.device),
         "threads": torch.get_num_threads(),
+        "cpu": platform.processor() or platform.machine(),
         "kernels": dict(loop.learner.assembled.tables.kernels()),
         "total_steps": loop.total_steps,
     }
