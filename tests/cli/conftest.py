@@ -22,7 +22,7 @@ class Ran:
 Cli = Callable[..., Ran]
 
 
-@pytest.fixture()
+@pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["recfold", *map(str, arguments)])
