@@ -71,7 +71,6 @@ def fold(
         >>> from recfold.fold import FoldSettings, fold
         >>> from recfold.logs import REJECTED, Chunk, LogSource
         >>> from recfold.spec import Schema
-        >>> from recfold.spec import Schema
         >>> schema = Schema.parse({"keys": {"request": "r", "session": "s", "time": "t"}, "infer": False,
         ...     "labels": {"click": {"column": "click"}}, "features": {"history": {"kind": "sequence"}}}, "here")
         >>> rows = pa.table({"request": [1, 2], "session": [7, 7], "time": [0, 5], "feature.history": [[4, 5], [4, 5]],
