@@ -16,7 +16,7 @@ REJECTED = pa.schema(
         ("content", pa.string()),
     ]
 )
-"""Columns of rejected rows: `impressions`, `outcomes` or `side:NAME`; file; row in it from 0 (-1: unknown); why; JSON."""
+"""Of rejected rows: `impressions`, `outcomes` or `side:NAME`; file; row in it from 0 (-1: unknown); why; the row as JSON."""
 
 
 @dataclass(frozen=True)
