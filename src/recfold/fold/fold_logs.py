@@ -82,7 +82,7 @@ def fold(
         ...     table.parts("train")[0].row_group(0, ["n", "session_0.inverse", "feature.history"]).to_pylist()
         [{'n': 2, 'session_0.inverse': [0, 0], 'feature.history': [[4, 5]]}]
 
-    Source: RecD (Zhao et al., MLSys 2023), sections 4.1 and 4.2.
+    Source: RecD (Zhao et al., MLSys 2023).
     """
     out, settings = Path(out), settings or FoldSettings()
     check_free(out)

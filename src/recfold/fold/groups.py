@@ -87,7 +87,7 @@ def choose_groups(schema: Schema, sample: pa.Table) -> Schema:
 
     Args:
         sample: sorted samples of whole units, with `unit`.
-    Source: RecD (Zhao et al., MLSys 2023), section 4.
+    Source: RecD (Zhao et al., MLSys 2023).
     """
     open_features = {name: f for name, f in schema.features.items() if f.group is None}
     if not open_features:
