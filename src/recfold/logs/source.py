@@ -16,7 +16,7 @@ REJECTED = pa.schema(
         ("content", pa.string()),
     ]
 )
-"""Of rejected rows: `impressions`, `outcomes` or `side:NAME`; file; row in it from 0 (-1: unknown); why; the row as JSON."""
+"""Rejected rows: `impressions`, `outcomes` or `side:NAME`; file; row in it from 0 (-1: unknown); why; row as JSON."""
 
 
 @dataclass(frozen=True)
