@@ -29,7 +29,7 @@ def _summary(history: History) -> Html:
         return note("The journal holds evaluations but no step.")
     last, rates = history.steps[-1], _learning_rates(history)
     broken = sum(not math.isfinite(point.loss) for point in history.steps)
-    parts = [f"{count(last.step)} steps; the last logged loss is {metric(last.loss)}."]
+    parts = [f"The last logged loss, at step {count(last.step)}, is {metric(last.loss)}."]
     if len(rates) == 1:
         parts.append(f" The learning rate of the dense part was {rates.pop():g} throughout.")
     if broken:

@@ -128,7 +128,7 @@ class TrainSettings(Settings):
     eval_every: int | Literal["epoch", "never"] = "epoch"
     checkpoint_every: int | Literal["epoch"] = "epoch"
     keep: int = Field(default=2, gt=0)
-    log_every: int = Field(default=20, gt=0)
+    log_every: int = Field(default=10, gt=0)
     throughput_steps: int = Field(default=10, ge=0)
     threads: int | None = Field(default=None, gt=0)
     dtype: Literal["float32", "float64"] = "float32"

@@ -73,17 +73,18 @@ def measure_throughput(
             timed[mode].append(_seconds(learner, batch))
         progress("measure throughput", number + 1, WARM_UP_STEPS + steps)
     seconds = {mode: times[WARM_UP_STEPS:] for mode, times in timed.items()}
-    median_ms = {mode: statistics.median(times) * 1e3 for mode, times in seconds.items()}
+    speeds = {
+        mode: tuple(size / s for size, s in zip(sizes[WARM_UP_STEPS:], times, strict=True))
+        for mode, times in seconds.items()
+    }
+    medians = {mode: statistics.median(speed) for mode, speed in speeds.items()}
     found = Throughput(
         batch_size=settings.train.batch_size,
         device=str(learners["on"].device),
         threads=torch.get_num_threads(),
-        samples_per_s={
-            mode: tuple(size / s for size, s in zip(sizes[WARM_UP_STEPS:], times, strict=True))
-            for mode, times in seconds.items()
-        },
-        median_step_ms=median_ms,
-        ratio={mode: median_ms["off"] / median_ms[mode] for mode in MODES},
+        samples_per_s=speeds,
+        median_step_ms={mode: statistics.median(times) * 1e3 for mode, times in seconds.items()},
+        ratio={mode: medians[mode] / medians["off"] for mode in MODES},
     )
     if out is not None:
         write_json(out, found.model_dump(mode="json"))
