@@ -47,12 +47,12 @@ WORKLOADS: dict[str, Workload] = {
             change=(0.02, 0.05, 0.1, 0.2),
             shift=(0.05, 0.05),
             shares={
-                "dense": 0.62,
+                "dense": 0.66,
                 "dense_product": 0.02,
                 "item": 0.20,
                 "user": 0.04,
                 "user_item": 0.02,
-                "history": 0.10,
+                "history": 0.06,
             },
         ),
     )
