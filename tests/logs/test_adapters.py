@@ -121,7 +121,7 @@ def test_mind_keeps_a_candidate_that_stands_twice(tmp_path: Path) -> None:
     assert [row["feature.category"] for row in rows] == ["sports", None, "sports", "sports"]
     assert [(row["feature.views"], row["feature.clicks"]) for row in rows] == [(0, 0), (0, 0), (0, 0), (2, 1)]
     assert [(row["row"], row["reason"]) for row in rejected_of(source)] == [
-        (2, "unparsable row"),
+        (2, "unparsable time"),
         (3, "unparsable row"),
     ]
 
@@ -181,6 +181,22 @@ def test_ebnerd_explodes_candidates_and_keeps_a_history_once(tmp_path: Path) -> 
             "feature.history_scroll": [None, 100.0],
         }
     ]
+
+
+def test_ebnerd_candidates_that_are_null_are_rejected(tmp_path: Path) -> None:
+    write_ebnerd(tmp_path)
+    path = tmp_path / "train/behaviors.parquet"
+    pl.read_parquet(path).with_columns(
+        article_ids_inview=pl.Series([[5, None], []], dtype=pl.List(pl.Int64)),
+        article_ids_clicked=pl.Series([[None], None], dtype=pl.List(pl.Int64)),
+    ).write_parquet(path)
+    source = open_logs(tmp_path, adapter="ebnerd")
+    assert rows_of(source)["candidate"].to_pylist() == [5]
+    assert [row["reason"] for row in rejected_of(source)] == ["null candidate"]
+    assert source.outcomes is not None
+    chunks = list(source.outcomes())
+    assert sum(chunk.rows.num_rows for chunk in chunks) == 0
+    assert [row["reason"] for chunk in chunks for row in chunk.rejected.to_pylist()] == ["null candidate"]
 
 
 def test_what_is_known_after_an_impression_is_no_feature(tmp_path: Path) -> None:

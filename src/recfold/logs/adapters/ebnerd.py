@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from recfold.logs.adapters.as_of import EventCounts
-from recfold.logs.adapters.frames import in_chunks, read_parquet, selected
+from recfold.logs.adapters.frames import in_chunks, read_parquet, rejected, selected
 from recfold.logs.source import Chunk, LogSource
 from recfold.spec import InputError, Schema
 
@@ -95,9 +96,9 @@ def _schema() -> Schema:
 def _behaviors(path: Path, splits: list[str]) -> pl.DataFrame:
     columns = ["impression_id", "impression_time", "article_ids_inview", "article_ids_clicked", "user_id", "session_id"]
     frames = [
-        read_parquet(path / split / "behaviors.parquet", [*columns, "article_id", *_VISITOR]).with_columns(
-            split=pl.lit(split)
-        )
+        read_parquet(path / split / "behaviors.parquet", [*columns, "article_id", *_VISITOR])
+        .with_columns(split=pl.lit(split))
+        .with_row_index("row")
         for split in splits
     ]
     return pl.concat(frames, how="vertical_relaxed").with_columns(time=pl.col("impression_time").dt.epoch("us"))
@@ -109,11 +110,19 @@ def _impressions(path: Path, splits: list[str]) -> Iterator[Chunk]:
     for start in range(0, behaviors.height, CHUNK_REQUESTS):
         requests = behaviors.slice(start, CHUNK_REQUESTS)
         rows = (
-            requests.with_columns(position=pl.int_ranges(pl.col("article_ids_inview").list.len()))
+            requests.filter(pl.col("article_ids_inview").list.len() > 0)
+            .with_columns(position=pl.int_ranges(pl.col("article_ids_inview").list.len()))
             .explode("article_ids_inview", "position")
-            .filter(pl.col("article_ids_inview").is_not_null())
         )
-        yield from in_chunks(_canonical_impressions(rows, views, clicks), rows=max(rows.height, 1))
+        good, bad = _without_nulls(rows, "article_ids_inview", "impressions")
+        yield from in_chunks(_canonical_impressions(good, views, clicks), bad, rows=max(good.height, 1))
+
+
+def _without_nulls(rows: pl.DataFrame, column: str, source: str) -> tuple[pl.DataFrame, pa.Table]:
+    """Rows whose candidate is there, and the others as rejected rows."""
+    missing = pl.col(column).is_null()
+    bad = rows.filter(missing).select("row", "split", "impression_id", "time")
+    return rows.filter(~missing).drop("row"), rejected(bad, source, Path("behaviors.parquet"), "null candidate")
 
 
 def _canonical_impressions(rows: pl.DataFrame, views: EventCounts, clicks: EventCounts) -> pl.DataFrame:
@@ -164,11 +173,11 @@ def _events(behaviors: pl.DataFrame) -> tuple[EventCounts, EventCounts]:
 
 
 def _outcomes(path: Path, splits: list[str]) -> Iterator[Chunk]:
-    clicked = _behaviors(path, splits).select("impression_id", "time", candidate="article_ids_clicked")
+    clicked = _behaviors(path, splits).select("row", "split", "impression_id", "time", candidate="article_ids_clicked")
+    rows = clicked.filter(pl.col("candidate").list.len() > 0).explode("candidate")
+    good, bad = _without_nulls(rows, "candidate", "outcomes")
     yield from in_chunks(
-        clicked.explode("candidate")
-        .filter(pl.col("candidate").is_not_null())
-        .select(request="impression_id", candidate="candidate", event=pl.lit("click"), time="time")
+        good.select(request="impression_id", candidate="candidate", event=pl.lit("click"), time="time"), bad
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from recfold.logs.adapters.as_of import EventCounts
 from recfold.logs.adapters.frames import in_chunks, integers_where_all_are, read_separated, rejected, selected
@@ -103,7 +104,11 @@ def _impressions(path: Path) -> Iterator[Chunk]:
             "feature.history": "history",
         },
     )
-    bad = rejected(parsed.filter(wrong).select("row", *_BEHAVIORS), "impressions", file, "unparsable row")
+    no_time = pl.col("time").is_not_null() & pl.col("moment").is_null()
+    bad = pa.concat_tables(
+        rejected(parsed.filter(wrong & which).select("row", *_BEHAVIORS), "impressions", file, reason)
+        for which, reason in ((no_time, "unparsable time"), (~no_time, "unparsable row"))
+    )
     yield from in_chunks(table.with_columns(_as_of(rows)), bad)
 
 
