@@ -253,3 +253,19 @@ def test_real_histories_do_not_leak(real_logs: Path) -> None:
         earlier = {item for time, item in rated[row["user"]] if time < row["time"]}
         assert set(row["feature.history_item"]) <= earlier
         assert len(row["feature.history_item"]) == min(len(earlier), 50)
+
+
+def test_times_out_of_range_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "u.data").write_text("1\t10\t5\t100\n1\t11\t5\t1e300\n1\t12\t5\t-1\n")
+    source = open_logs(tmp_path, adapter="movielens")
+    assert rows_of(source)["candidate"].to_pylist() == [10]
+    assert [(row["row"], row["reason"]) for row in rejected_of(source)] == [
+        (1, "time out of range"),
+        (2, "time out of range"),
+    ]
+    (tmp_path / "behaviors.tsv").write_text(
+        "7\tU1\t11/12/0019 2:14:46 PM\tN1\tN3-1\n8\tU1\t11/12/2019 2:14:46 PM\tN1\tN3-1\n"
+    )
+    source = open_logs(tmp_path, adapter="mind")
+    assert rows_of(source)["request"].to_pylist() == [8]
+    assert [row["reason"] for row in rejected_of(source)] == ["time out of range"]

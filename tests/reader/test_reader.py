@@ -257,7 +257,7 @@ def test_a_schema_overrides_transforms_and_leaves_features_out(table):
     override = Schema.parse(
         {
             **table.schema.model_dump(),
-            "labels": {"like": {"column": "x", "weight": 2.0}},
+            "labels": {"like": {"column": "like", "weight": 2.0}},
             "groups": {"history": {"kind": "window"}},
             "features": {
                 "seen": {"kind": "sequence", "transforms": [{"op": "hash", "rows": 7}], "table": "seen_table"},

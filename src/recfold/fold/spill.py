@@ -29,15 +29,18 @@ def split_large(parts: Buckets, row_bytes: float, limit_bytes: int, job: Job) ->
             found.append(tuple(files))
             continue
         smaller = Buckets(job.work / f"part-{number}", pieces, job.memory_bytes // 4)
-        keys = ("request",) if job.settings.fold_by == "request" else ("user", "session")
         for path in files:
             rows = read_arrow(path)
             hashes = np.zeros(rows.num_rows, np.uint64)
-            for key in keys:  # the session where there is one, else the user
+            in_session = np.zeros(rows.num_rows, bool)
+            for key in ("user", "session"):  # the session where there is one, else the user
                 if key in rows.column_names:
                     column = one_array(rows[key])
-                    known = column.is_valid().to_numpy(zero_copy_only=False)
-                    hashes = np.where(known, element_hash(column, _SEED), hashes)
+                    in_session = column.is_valid().to_numpy(zero_copy_only=False)
+                    hashes = np.where(in_session, element_hash(column, _SEED), hashes)
+            if job.settings.fold_by == "request" and "session" in rows.column_names:
+                # visits of a user without session ids are told apart by pauses, so they stay together
+                hashes = np.where(in_session, element_hash(one_array(rows["request"]), _SEED), hashes)
             smaller.add(rows, (hashes % np.uint64(pieces)).astype(np.int64))
             path.unlink()
         found += [tuple(smaller.files(index)) for index in np.flatnonzero(smaller.rows).tolist()]

@@ -35,6 +35,10 @@ def _overridden(stored: Schema, override: Schema) -> Schema:
     for label in override.labels:
         if label not in stored.labels:
             raise unknown("label", label, stored.labels)
+        for noun in ("event", "column", "use"):
+            got, own_value = getattr(override.labels[label], noun), getattr(stored.labels[label], noun)
+            _same(f"label {label!r}", noun, got, own_value)
+    _same("the samples", "weight column", override.keys.weight, stored.keys.weight)
     features: dict[str, FeatureSpec] = {}
     for name, feature in override.features.items():
         if name not in stored.features:
@@ -43,6 +47,9 @@ def _overridden(stored: Schema, override: Schema) -> Schema:
         _same(f"feature {name!r}", "kind", feature.kind, own.kind)
         if feature.group is not None:
             _same(f"feature {name!r}", "group", feature.group, own.group or SAMPLE_GROUP)
+        for noun in ("column", "weights"):
+            if getattr(feature, noun) is not None:
+                _same(f"feature {name!r}", noun, getattr(feature, noun), getattr(own, noun))
         changes = {"transforms": feature.transforms, "table": feature.table}
         features[name] = own.model_copy(update=changes)
     labels = {
@@ -55,7 +62,7 @@ def _overridden(stored: Schema, override: Schema) -> Schema:
     return stored.model_copy(update={"features": ordered, "labels": labels, "tables": override.tables})
 
 
-def _same(what: str, noun: str, got: str, expected: str) -> None:
+def _same(what: str, noun: str, got: str | None, expected: str | None) -> None:
     if got != expected:
         raise InputError(
             f"the schema gives {what} another {noun} than the table has",

@@ -13,6 +13,7 @@ from recfold.table import FoldedTable, Inspection, inspect, open_table
 from recfold.train import Evaluation, TrainProgress, evaluate, silent, train
 
 MANIFEST = "manifest.json"
+RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run_recipe(
         logs: the user's logs; needed where the recipe generates none.
         say: told what is done next, in a line.
     Raises:
-        InputError: logs missing or not wanted; or what one of the steps says.
+        InputError: logs missing or not wanted; the folder holds another recipe's run; or what one of the steps says.
     """
     if (recipe.synth is None) != (logs is not None):
         raise InputError(
@@ -57,6 +58,7 @@ def run_recipe(
             todo="give --logs DIR" if recipe.synth is None else "leave --logs out",
         )
     out.mkdir(parents=True, exist_ok=True)
+    _check_same(recipe, out / RECIPE)
     source = logs if logs is not None else _generated(recipe, out / "logs", progress, say)
     table = _folded(recipe, source, out / "table", progress, say)
     inspection = inspect(table)
@@ -70,7 +72,21 @@ def run_recipe(
     if "validation" in table.splits():
         say("evaluating")
         evaluation = evaluate(run, table, progress=progress)
-    return Outcome(source, _bayes_auc(source), table.path, inspection, run, evaluation)
+    # the generator knows the best AUC of the samples that are held out by default
+    bayes_auc = _bayes_auc(source) if recipe.synth is not None and recipe.fold.split_time is None else None
+    return Outcome(source, bayes_auc, table.path, inspection, run, evaluation)
+
+
+def _check_same(recipe: Recipe, path: Path) -> None:
+    """A folder holds the results of one recipe: another one would silently be given results that are not its own."""
+    text = json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n"
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"{path.parent} holds a run with other settings ({path.name})",
+            todo="repeat it with the same settings, or name another folder",
+        )
 
 
 def _generated(recipe: Recipe, logs: Path, progress: TrainProgress, say: Callable[[str], None]) -> Path:

@@ -1,7 +1,7 @@
 """The schema that a run trains with: the table's, with the transforms and tables that the user or the run says."""
 
 from recfold.reader import effective_schema
-from recfold.spec import Schema
+from recfold.spec import InputError, Schema
 from recfold.train.settings import TableDefaults
 
 
@@ -31,5 +31,14 @@ def schema_on(table: Schema, run: Schema) -> Schema:
     Raises:
         InputError: the table lacks a feature or label of the run, or has it as another kind.
     """
+    for name, feature in run.features.items():
+        own = table.features.get(name)
+        if own is not None and feature.is_id and "string" in (feature.type, own.type) and feature.type != own.type:
+            raise InputError(
+                f"the ids of feature {name!r} are of another type than those that the run was trained on",
+                got=str(own.type),
+                expected=str(feature.type),
+                todo="fold the logs again with ids of that type",
+            )
     free = {name: feature.model_copy(update={"group": None}) for name, feature in run.features.items()}
     return effective_schema(table, run.model_copy(update={"features": free, "groups": {}}))

@@ -153,6 +153,15 @@ class Learner:
     def _update(self, weight: float, measure: bool) -> float | None:
         if self._accumulate > 1 and not self._accumulated(weight):
             return None
+        return self._dense_update(measure)
+
+    def flush(self) -> None:
+        """Update the dense part with what is accumulated, fewer batches than usual: the end of an epoch."""
+        if self._batches:
+            self._take_sums()
+            self._dense_update(False)
+
+    def _dense_update(self, measure: bool) -> float | None:
         norm: Tensor | None = None
         if self._clip_norm is not None:
             norm = clip_grad_norm_(self.parameters, self._clip_norm)
@@ -160,7 +169,12 @@ class Learner:
             norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         self.optimizer.step()
         if self.schedule is not None:
-            self.schedule.step()
+            try:
+                self.schedule.step()
+            except ValueError as error:
+                raise InputError(
+                    "the learning-rate schedule ends before the run", got=str(error), todo="give it more steps"
+                ) from None
         self.optimizer.zero_grad(set_to_none=True)
         return None if norm is None else float(norm)
 
@@ -175,10 +189,13 @@ class Learner:
         self._weight += weight
         if self._batches < self._accumulate:
             return False
+        self._take_sums()
+        return True
+
+    def _take_sums(self) -> None:
         for number, total in self._sums.items():
             self.parameters[number].grad = total / (self._weight or 1.0)
         self._sums, self._batches, self._weight = {}, 0, 0.0
-        return True
 
 
 def resolve_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from recfold.batch import Batch
-from recfold.checkpoint import random_state, save, set_random_state
+from recfold.checkpoint import random_state, save, saved_steps, set_random_state
 from recfold.reader import Reader
 from recfold.spec import InputError, Schema, unknown
 from recfold.table import FoldedTable
@@ -70,11 +70,14 @@ def parts_of(table: FoldedTable, schema: Schema, settings: RunSettings) -> Parts
     if train.stop.label is not None and train.stop.label not in schema.labels:
         raise unknown("label", train.stop.label, schema.labels)
     reader = reader_of(table, "train", schema, settings, order=train.order)
-    total_steps = train.epochs * reader.num_batches()
+    steps_of_epoch = reader.num_batches()
+    total_steps = train.epochs * steps_of_epoch
     if train.max_steps is not None:
         total_steps = min(total_steps, train.max_steps)
     try:
-        learner = Learner(schema, settings, updates=math.ceil(total_steps / train.accumulate))
+        whole, rest = divmod(total_steps, steps_of_epoch)  # what is accumulated is used up at the end of an epoch
+        updates = whole * math.ceil(steps_of_epoch / train.accumulate) + math.ceil(rest / train.accumulate)
+        learner = Learner(schema, settings, updates=updates)
     except BaseException:
         reader.close()
         raise
@@ -178,11 +181,14 @@ class Loop:
             if self.step % self.settings.log_every == 0:
                 self._log()
             self._after_step()
-            if request.signal_name is not None or self.stopping.stopped or self.step >= self._step_limit():
+            if request.signal_name is not None or self.stopping.stopped:
+                return
+            if self.step >= self._step_limit() and self.reader.num_batches() > 0:
                 return
             started = time.perf_counter()
         self.epoch += 1
-        self._saved = False
+        self._saved, self._scored = False, None
+        self.learner.flush()
         improved = self.settings.eval_every == "epoch" and self._evaluate()
         if improved or self.settings.checkpoint_every == "epoch":
             self.save()
@@ -200,7 +206,8 @@ class Loop:
             raise InputError(
                 f"the loss of step {number} (epoch {self.epoch}) is {error.loss}",
                 got=error.cause,
-                todo=f"the batch is in {folder}, the last checkpoint is intact",
+                todo=f"the batch is in {folder}"
+                + (", the last checkpoint is intact" if saved_steps(self.run.path) else ""),
             ) from None
         self.step = self.weights_step = number
         self.samples += batch.num_samples

@@ -38,10 +38,10 @@ def predict(
     Columns of the file, in this order: split; request, candidate, position, session, user, time, as far as the table
     has them and as they were in the logs (strings stay strings, time is in microseconds UTC; a session that the logs
     did not name has its made-up id); then `score.<label>` for each label in the schema's order, a float32
-    probability. Rows are in order of time inside a split.
+    probability. Rows follow the sessions' first times inside a split.
 
     Args:
-        data: a folded table; fresh logs are folded first. Its labels are not looked at.
+        data: a folded table; fresh logs are folded first, with whatever labels they have: they are not looked at.
         out: the file to write; it appears whole or not at all.
         split: one split; None for all of them.
         checkpoint: as for `evaluate`.

@@ -8,6 +8,7 @@ journal.jsonl, tensorboard/, checkpoints/, evaluation.json, throughput.json, off
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 import recfold
-from recfold.checkpoint import Found, best, latest
+from recfold.checkpoint import Found, best, latest, saved_steps
 from recfold.spec import InputError, Schema, Settings
 from recfold.table import FoldedTable, open_table
 from recfold.train.settings import RunSettings, check_resumable
@@ -89,6 +90,18 @@ def check_free(path: Path) -> None:
             f"{path} exists already",
             todo="give --resume to go on with it, or another directory" if resumable else "give another directory",
         )
+
+
+def forget_unstarted(path: Path) -> None:
+    """Remove what a run wrote that failed before its first checkpoint; an offending batch stays to be looked at."""
+    if saved_steps(path):
+        return
+    for name in ("settings.json", "schema.json", "run.json", "journal.jsonl"):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / "tensorboard", ignore_errors=True)
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
 
 
 def resume_run(path: Path, settings: RunSettings | None, schema: Schema | None, table: FoldedTable) -> Run:

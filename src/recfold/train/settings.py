@@ -101,8 +101,8 @@ class TrainSettings(Settings):
         dense: optimizer of everything but the embedding tables.
         schedule: its learning rate over time.
         clip_norm: bound on the norm of the dense gradient; None for no bound.
-        accumulate: batches per dense update, which is that of these batches taken as one. Embedding tables are updated
-            at every batch, with its own loss.
+        accumulate: batches per dense update, which is that of these batches taken as one (fewer at the end of an
+            epoch). Embedding tables are updated at every batch, with its own loss.
         stop: early stopping.
         eval_every: steps between evaluations on the validation split; or `epoch`, `never`.
         checkpoint_every: steps between checkpoints; or `epoch`. One is always saved at the end.

@@ -15,7 +15,7 @@ from recfold.train.loss import check_labels
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import table_of, write_json
 from recfold.train.scores import reader_of
-from recfold.train.settings import Fold, RunSettings
+from recfold.train.settings import Fold, RunSettings, Schedule
 
 MODES: tuple[Fold, ...] = ("on", "lookups", "off")
 WARM_UP_STEPS = 2
@@ -92,7 +92,10 @@ def measure_throughput(
 
 
 def _learner(schema: Schema, settings: RunSettings, mode: Fold) -> Learner:
-    return Learner(schema, settings.model_copy(update={"train": settings.train.model_copy(update={"fold": mode})}))
+    return Learner(
+        schema,
+        settings.model_copy(update={"train": settings.train.model_copy(update={"fold": mode, "schedule": Schedule()})}),
+    )
 
 
 def _batches(table: FoldedTable, schema: Schema, settings: RunSettings, steps: int) -> list[Batch]:

@@ -11,7 +11,7 @@ import torch
 
 import recfold
 from recfold.checkpoint import latest, load, step_path
-from recfold.spec import Schema
+from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable
 from recfold.train.effective import run_schema
 from recfold.train.journal import Journal, truncate_journal
@@ -22,6 +22,7 @@ from recfold.train.run import (
     Run,
     check_free,
     chosen_checkpoint,
+    forget_unstarted,
     keep_settings,
     open_run,
     resume_run,
@@ -78,6 +79,10 @@ def train(
             else:
                 run = start_run(path, settings, chosen, data)
             return _train(run, parts, resume, progress)
+        except InputError:
+            if not resume:
+                forget_unstarted(path)
+            raise
         finally:
             parts.reader.close()
 

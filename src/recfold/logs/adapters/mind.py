@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from recfold.logs.adapters.as_of import EventCounts
 from recfold.logs.adapters.frames import in_chunks, integers_where_all_are, read_separated, rejected, selected
+from recfold.logs.canonical_times import LATEST_US
 from recfold.logs.source import Chunk, LogSource
 from recfold.spec import InputError, Schema
 
@@ -76,7 +77,8 @@ def _impressions(path: Path) -> Iterator[Chunk]:
         pl.col("impression", "user", "moment", "candidates").is_null(),
         ~pl.col("candidate").list.eval(pl.element().str.contains("^.+-[01]$")).list.all(),
     ).fill_null(True)
-    good = parsed.filter(~wrong)
+    late = ~wrong & ~pl.col("moment").dt.epoch("us").is_between(0, LATEST_US)
+    good = parsed.filter(~wrong & ~late)
     rows = (
         good.with_columns(position=pl.int_ranges(pl.col("candidate").list.len()))
         .explode("candidate", "position")
@@ -106,8 +108,12 @@ def _impressions(path: Path) -> Iterator[Chunk]:
     )
     no_time = pl.col("time").is_not_null() & pl.col("moment").is_null()
     bad = pa.concat_tables(
-        rejected(parsed.filter(wrong & which).select("row", *_BEHAVIORS), "impressions", file, reason)
-        for which, reason in ((no_time, "unparsable time"), (~no_time, "unparsable row"))
+        rejected(parsed.filter(which).select("row", *_BEHAVIORS), "impressions", file, reason)
+        for which, reason in (
+            (wrong & no_time, "unparsable time"),
+            (wrong & ~no_time, "unparsable row"),
+            (late, "time out of range"),
+        )
     )
     yield from in_chunks(table.with_columns(_as_of(rows)), bad)
 

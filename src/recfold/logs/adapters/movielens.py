@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from recfold.logs.adapters.as_of import EventCounts
 from recfold.logs.adapters.frames import canonical, integers_where_all_are, read_separated, rejected, selected
+from recfold.logs.canonical_times import LATEST_US
 from recfold.logs.source import Chunk, LogSource, nothing_rejected
 from recfold.spec import InputError, Schema
 
@@ -124,8 +125,12 @@ def _impressions(file: Path, layout: Layout) -> Iterator[Chunk]:
         stars=pl.col("rating").cast(pl.Float32, strict=False), moment=pl.col("time").cast(pl.Float64, strict=False)
     )
     wrong = pl.any_horizontal(pl.col("user", "item", "stars", "moment").is_null(), ~pl.col("moment").is_finite())
-    bad = rejected(parsed.filter(wrong).select("row", *_RATING), "impressions", file, "unparsable row")
-    good = parsed.filter(~wrong).with_columns(time=(pl.col("moment") * 1e6).cast(pl.Int64))
+    late = ~wrong & ~pl.col("moment").is_between(0, LATEST_US / 1e6, closed="left")
+    bad = pa.concat_tables(
+        rejected(parsed.filter(which).select("row", *_RATING), "impressions", file, reason)
+        for which, reason in ((wrong, "unparsable row"), (late, "time out of range"))
+    )
+    good = parsed.filter(~wrong & ~late).with_columns(time=(pl.col("moment") * 1e6).cast(pl.Int64))
     good = good.sort("user", "time", "item", "row")
     good = good.with_columns(_as_of(good)).join(_named(users, "user"), on="user", how="left", maintain_order="left")
     good = good.join(_named(items, "item"), on="item", how="left", maintain_order="left")
