@@ -48,3 +48,33 @@ def test_a_user_larger_than_memory_is_parted_between_units(logs_of: Any, tmp_pat
     expanded = sorted((row for rows in small.expand() for row in rows.to_pylist()), key=lambda row: row["request"])
     assert expanded == [{**row, "split": "train"} for row in ROWS]
     assert small.manifest.settings["memory_gb"] == SMALL
+
+
+def test_requests_of_a_user_larger_than_memory_keep_their_visits(logs_of: Any, tmp_path: Path) -> None:
+    """Visits that only pauses tell apart are the same ones whether or not the user's requests had to part."""
+    schema = {**SCHEMA, "keys": {"request": "r", "user": "u", "time": "t"}}
+    minute = 60_000_000
+    rows = [
+        {
+            "request": i,
+            "user": 1,
+            "time": i * minute + (i // 100) * 45 * minute,
+            "label.y": 0.0,
+            "feature.seen": [i // 9],
+            "feature.home": 3,
+        }
+        for i in range(3000)
+    ]
+    logs, found = logs_of(schema, rows), []
+    for name, memory_gb in (("whole", 1.0), ("small", 2e-4)):
+        own = FoldSettings(fold_by="request", split_time=0, workers=1, memory_gb=memory_gb)
+        table = fold(logs.source(), tmp_path / name, settings=own)
+        visits: dict[Any, set[int]] = {}
+        for part in table.parts("train"):
+            for index in range(part.num_row_groups):
+                read = part.row_group(index, ["session", "sample.request"])
+                for visit, requests in zip(*(read[column].to_pylist() for column in read.column_names), strict=True):
+                    visits.setdefault(visit, set()).update(requests)
+        found.append(sorted(sorted(requests) for requests in visits.values()))
+    assert len(found[0]) == 30
+    assert found[0] == found[1]

@@ -88,6 +88,14 @@ def test_it_is_kept_in_the_run(run: Path, table: FoldedTable) -> None:
     assert found.split == "validation"
 
 
+def test_another_split_is_kept_beside_it(run: Path, table: FoldedTable) -> None:
+    found = evaluate(run, table)
+    other = evaluate(run, table, "train")
+    assert other.samples != found.samples
+    for name, kept in (("evaluation.json", found), ("evaluation-train.json", other)):
+        assert Evaluation.parse(json.loads((run / name).read_text()), name) == kept
+
+
 def test_bins_hold_every_sample_and_rise(run: Path, table: FoldedTable) -> None:
     bins = evaluate(run, table).labels["click"].bins
     weights = sum(float(column(rows, "weight").sum()) for rows in table.expand("validation"))

@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -345,3 +347,17 @@ def test_reader_workers_train_the_same(
     train(table, tmp_path / "a", settings=settings("train.eval_every=never"))
     train(table, tmp_path / "b", settings=settings("train.eval_every=never", "reader.workers=1"))
     assert differences(last_state(tmp_path / "a"), last_state(tmp_path / "b")) == []
+
+
+def test_every_generator_starts_from_the_seed(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
+    """What was drawn in the process before is in no file of a checkpoint."""
+    before = random.getstate(), np.random.get_state()
+    for name in ("a", "b"):
+        train(table, tmp_path / name, settings=settings("train.max_steps=2"))
+        random.random(), np.random.random()
+    files = {
+        path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.safetensors")
+    }
+    assert any("random" in path.name for path in files)
+    assert files == {path: (tmp_path / "b" / path).read_bytes() for path in files}
+    random.setstate(before[0]), np.random.set_state(before[1])

@@ -33,6 +33,19 @@ def test_nothing_in_it_is_pickled(run: Path) -> None:
     assert suffixes == {".json", ".jsonl", ".safetensors"}
 
 
+def test_a_directory_left_by_a_start_that_was_killed_is_used(
+    run: Path, table: FoldedTable, settings: Settings, tmp_path: Path
+) -> None:
+    for name in ("schema.json", "run.json"):
+        (tmp_path / name).write_text((run / name).read_text())
+    (tmp_path / ".settings.json.4711").write_text("{")
+    with pytest.raises(InputError, match="is not a run"):
+        train(table, tmp_path, resume=True)
+    own = settings("train.max_steps=1", "train.seed=5")
+    assert train(table, tmp_path, settings=own).steps == 1
+    assert open_run(tmp_path).settings == own
+
+
 @pytest.mark.parametrize("file", ["settings.json", "schema.json", "run.json"])
 def test_a_damaged_file_is_named(run: Path, tmp_path: Path, file: str) -> None:
     for path in run.glob("*.json"):

@@ -67,7 +67,10 @@ def evaluate(
     checkpoint: str | None = None,
     progress: TrainProgress = silent,
 ) -> Evaluation:
-    """Score a split with a run's model and compare with the popularity baselines; kept as RUN/evaluation.json.
+    """Score a split with a run's model and compare with the popularity baselines.
+
+    Kept as RUN/evaluation.json, which the report shows; that of another split than `validation` as
+    RUN/evaluation-SPLIT.json.
 
     Args:
         checkpoint: `best`, `last`, or None for the best where the run stops early, else the last.
@@ -82,7 +85,8 @@ def evaluate(
     scored = score(learner, data, split, schema, opened.settings, progress)
     evaluation = evaluation_of(scored, data, split, schema, step=found.step, baselines=True)
     evaluation = evaluation.model_copy(update={"notes": (*found.skipped, *evaluation.notes)})
-    write_json(opened.path / "evaluation.json", evaluation.model_dump(mode="json"))
+    name = "evaluation.json" if split == "validation" else f"evaluation-{split}.json"
+    write_json(opened.path / name, evaluation.model_dump(mode="json"))
     return evaluation
 
 

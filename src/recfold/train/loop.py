@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from recfold.batch import Batch
@@ -280,9 +282,11 @@ class Loop:
 
 @contextmanager
 def own_generators(seed: int, threads: int | None) -> Iterator[None]:
-    """Inside it the random generators start from `seed` and torch has so many threads; afterwards all is as before."""
+    """Inside it all random generators start from `seed` and torch has so many threads; afterwards all is as before."""
     before, threads_before = random_state(), torch.get_num_threads()
     try:
+        random.seed(seed)
+        np.random.seed(seed % (1 << 32))  # noqa: NPY002  the process-wide generator, which checkpoints save
         torch.manual_seed(seed)
         if threads is not None:
             torch.set_num_threads(threads)

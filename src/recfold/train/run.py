@@ -3,7 +3,7 @@
 settings.json     RunSettings
 schema.json       the effective schema: the table's with the run's transforms and table sizes
 run.json          format and recfold versions, the table and its manifest's checksum
-journal.jsonl, tensorboard/, checkpoints/, evaluation.json, throughput.json, offending-batch/
+journal.jsonl, tensorboard/, checkpoints/, evaluation.json (of the validation split), evaluation-SPLIT.json, throughput.json, offending-batch/
 """
 
 import json
@@ -84,12 +84,19 @@ def check_free(path: Path) -> None:
     """Raises:
     InputError: something is at `path` that a new run would be mixed up with.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(not _left_unstarted(path, entry) for entry in path.iterdir())):
         resumable = (path / "settings.json").exists()
         raise InputError(
             f"{path} exists already",
             todo="give --resume to go on with it, or another directory" if resumable else "give another directory",
         )
+
+
+def _left_unstarted(path: Path, entry: Path) -> bool:
+    """Whether `entry` is what a run leaves that was killed before `settings.json` made its directory a run."""
+    names = ("schema.json", "run.json")
+    temporary = any(entry.name.startswith(f".{name}.") for name in (*names, "settings.json"))
+    return not (path / "settings.json").exists() and (entry.name in names or temporary)
 
 
 def forget_unstarted(path: Path) -> None:

@@ -107,9 +107,9 @@ def _schema(layout: Layout, facts: dict[str, str]) -> Schema:
                     for name, group in facts.items()
                 },
                 "item_ratings": {"kind": "dense", "group": "sample", "transforms": log},
-                "item_like_rate": {"kind": "dense", "group": "sample"},
+                "item_like_odds": {"kind": "dense", "group": "sample"},
                 "user_ratings": {"kind": "dense", "group": "sample", "transforms": log},
-                "user_like_rate": {"kind": "dense", "group": "sample"},
+                "user_like_odds": {"kind": "dense", "group": "sample"},
                 "history_item": {"kind": "sequence", "table": "item", "group": "history"},
                 "history_rating": {"kind": "sequence", "group": "history"},
             },
@@ -185,7 +185,11 @@ class _Histories:
 
 
 def _as_of(rows: pl.DataFrame) -> list[pl.Series]:
-    """Ratings and likes of the item, and by the user, strictly before."""
+    """Number of ratings, and log odds of a like, of the item and by the user, strictly before.
+
+    Odds in logarithms because rates of items lie close together: beside a logarithm of counts a model learns nothing
+    of a spread of 0.1.
+    """
     times, liked = rows["time"].to_numpy(), rows["stars"].to_numpy() >= POSITIVE
     columns: dict[str, np.ndarray] = {}
     for key in ("item", "user"):
@@ -193,7 +197,7 @@ def _as_of(rows: pl.DataFrame) -> list[pl.Series]:
         ratings = EventCounts(things, times).before(things, times)
         likes = EventCounts(things[liked], times[liked]).before(things, times)
         columns[f"{key}_ratings"] = ratings
-        columns[f"{key}_like_rate"] = (likes + 2) / (ratings + 4)  # smoothed: even odds where nothing is known
+        columns[f"{key}_like_odds"] = np.log((likes + 2) / (ratings - likes + 2))  # smoothed: 0 where nothing is known
     return [pl.Series(f"feature.{name}", values.astype(np.float32)) for name, values in columns.items()]
 
 
