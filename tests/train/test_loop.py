@@ -355,9 +355,7 @@ def test_every_generator_starts_from_the_seed(table: FoldedTable, settings: Sett
     for name in ("a", "b"):
         train(table, tmp_path / name, settings=settings("train.max_steps=2"))
         random.random(), np.random.random()
-    files = {
-        path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.safetensors")
-    }
+    files = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.safetensors")}
     assert any("random" in path.name for path in files)
     assert files == {path: (tmp_path / "b" / path).read_bytes() for path in files}
     random.setstate(before[0]), np.random.set_state(before[1])

@@ -80,6 +80,24 @@ def test_a_schema_of_the_users_own_replaces_transforms(table: FoldedTable, setti
     assert train(table, tmp_path, resume=True, schema=schema).steps == 3
 
 
+def test_features_can_be_left_out_by_name(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
+    own = settings("train.max_steps=2", 'model.without=["price", "place"]')
+    result = train(table, tmp_path, settings=own)
+    assert table.schema.features.keys() - open_run(tmp_path).schema.features.keys() == {"price", "place"}
+    assert evaluate(tmp_path, table) == result.evaluation
+    assert train(table, tmp_path, resume=True).steps == 2
+
+
+@pytest.mark.parametrize("names, wrong", [(["prize"], "unknown feature 'prize'.*price"), (None, "leaves no feature")])
+def test_what_cannot_be_left_out(
+    table: FoldedTable, settings: Settings, tmp_path: Path, names: list[str] | None, wrong: str
+) -> None:
+    own = settings(f"model.without={json.dumps(names or list(table.schema.features))}")
+    with pytest.raises(InputError, match=wrong):
+        train(table, tmp_path / "run", settings=own)
+    assert not (tmp_path / "run").exists()
+
+
 def test_features_left_out_of_it_are_not_trained_on(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
     data = table.schema.model_dump()
     for name in ("tags", "dwell"):

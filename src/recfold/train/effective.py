@@ -1,11 +1,15 @@
 """The schema that a run trains with: the table's, with the transforms and tables that the user or the run says."""
 
+from collections.abc import Collection
+
 from recfold.reader import effective_schema
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError, Schema, unknown
 from recfold.train.settings import TableDefaults
 
 
-def run_schema(table: Schema, override: Schema | None, defaults: TableDefaults) -> Schema:
+def run_schema(
+    table: Schema, override: Schema | None, defaults: TableDefaults, without: Collection[str] = ()
+) -> Schema:
     """The effective schema of a new run.
 
     Args:
@@ -13,16 +17,27 @@ def run_schema(table: Schema, override: Schema | None, defaults: TableDefaults) 
         override: what `train --schema` gives: its transforms, tables and label weights replace the table's, and what it
             leaves out is not trained on.
         defaults: `dim`, where set, becomes that of every table.
+        without: features that are left out besides.
     Returns:
         A schema in which every id feature ends in rows of its table, and every table has rows.
     Raises:
-        InputError: the override does not fit the table.
+        InputError: the override does not fit the table, or a feature that is to be left out is not there.
     """
-    schema = effective_schema(table, override)
+    schema = effective_schema(table, _without(override or table, without) if without else override)
     if defaults.dim is None:
         return schema
     tables = {name: spec.model_copy(update={"dim": defaults.dim}) for name, spec in schema.tables.items()}
     return schema.model_copy(update={"tables": tables})
+
+
+def _without(schema: Schema, names: Collection[str]) -> Schema:
+    for name in names:
+        if name not in schema.features:
+            raise unknown("feature", name, schema.features)
+    features = {name: feature for name, feature in schema.features.items() if name not in names}
+    if not features:
+        raise InputError("model.without leaves no feature", got=", ".join(names), todo="leave fewer features out")
+    return schema.model_copy(update={"features": features})
 
 
 def schema_on(table: Schema, run: Schema) -> Schema:

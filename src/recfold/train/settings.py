@@ -11,10 +11,16 @@ MetricName = Literal["ne", "logloss", "auc", "auc_by_request", "auc_by_session"]
 
 
 class ModelChoice(Settings):
-    """Which model, and its options (`model.options.top=[64,1]`): the model's own settings class checks them."""
+    """Which model, and what it sees.
+
+    Args:
+        options: of the model (`model.options.top=[64,1]`): its own settings class checks them.
+        without: features of the table that it is not shown.
+    """
 
     name: str = "dlrm"
     options: dict[str, Any] = Field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 class TableDefaults(Settings):

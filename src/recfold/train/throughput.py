@@ -61,7 +61,7 @@ def measure_throughput(
         InputError: the table has no training samples.
     """
     settings, table = settings or RunSettings(), table_of(table)
-    schema = schema or run_schema(table.schema, None, settings.tables)
+    schema = schema or run_schema(table.schema, None, settings.tables, settings.model.without)
     learners = {mode: _learner(schema, settings, mode) for mode in MODES}
     batches = _batches(table, schema, settings, steps)
     timed: dict[str, list[float]] = {mode: [] for mode in MODES}

@@ -63,13 +63,15 @@ def train(
     """
     data, path = table_of(table), Path(out)
     if resume:
-        tables = (settings or open_run(path).settings).tables
-        run = resume_run(path, settings, schema and run_schema(data.schema, schema, tables), data)
+        own = settings or open_run(path).settings
+        run = resume_run(
+            path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
+        )
         settings, chosen = run.settings, run.schema
     else:
         check_free(path)
         settings = settings or RunSettings()
-        chosen = run_schema(data.schema, schema, settings.tables)
+        chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
     with own_generators(settings.train.seed, settings.train.threads):
         parts = parts_of(data, chosen, settings)
         try:

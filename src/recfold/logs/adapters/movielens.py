@@ -20,6 +20,7 @@ from recfold.spec import InputError, Schema
 
 HISTORY_LENGTH = 50
 POSITIVE = 4.0
+MIDDLING = 3.5
 CHUNK_ROWS = 50_000
 _RATING = ["user", "item", "rating", "time"]
 _GENRES = (
@@ -108,6 +109,7 @@ def _schema(layout: Layout, facts: dict[str, str]) -> Schema:
                 },
                 "item_ratings": {"kind": "dense", "group": "sample", "transforms": log},
                 "item_like_odds": {"kind": "dense", "group": "sample"},
+                "item_stars": {"kind": "dense", "group": "sample"},
                 "user_ratings": {"kind": "dense", "group": "sample", "transforms": log},
                 "user_like_odds": {"kind": "dense", "group": "sample"},
                 "history_item": {"kind": "sequence", "table": "item", "group": "history"},
@@ -185,12 +187,13 @@ class _Histories:
 
 
 def _as_of(rows: pl.DataFrame) -> list[pl.Series]:
-    """Number of ratings, and log odds of a like, of the item and by the user, strictly before.
+    """Number of ratings, and log odds of a like, of the item and by the user, strictly before; an item's mean stars.
 
     Odds in logarithms because rates of items lie close together: beside a logarithm of counts a model learns nothing
     of a spread of 0.1.
     """
-    times, liked = rows["time"].to_numpy(), rows["stars"].to_numpy() >= POSITIVE
+    times, stars = rows["time"].to_numpy(), rows["stars"].to_numpy()
+    liked = stars >= POSITIVE
     columns: dict[str, np.ndarray] = {}
     for key in ("item", "user"):
         things = rows[key].rank("dense").cast(pl.Int64).to_numpy()
@@ -198,6 +201,13 @@ def _as_of(rows: pl.DataFrame) -> list[pl.Series]:
         likes = EventCounts(things[liked], times[liked]).before(things, times)
         columns[f"{key}_ratings"] = ratings
         columns[f"{key}_like_odds"] = np.log((likes + 2) / (ratings - likes + 2))  # smoothed: 0 where nothing is known
+        if key == "item":
+            halves = [
+                EventCounts(things[stars >= half / 2], times[stars >= half / 2]).before(things, times)
+                for half in range(1, 11)
+            ]
+            # as if it had a few middling ratings more: 0 where nothing is known
+            columns["item_stars"] = (sum(halves) / 2 - MIDDLING * ratings) / (ratings + 3)
     return [pl.Series(f"feature.{name}", values.astype(np.float32)) for name, values in columns.items()]
 
 
