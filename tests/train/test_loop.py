@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from recfold.checkpoint import load, saved_steps, step_path
+from recfold.checkpoint import load, random_state, saved_steps, set_random_state, step_path
 from recfold.spec import InputError
 from recfold.table import FoldedTable
 from recfold.train import RunSettings, evaluate, open_run, read_journal, train
@@ -351,11 +351,13 @@ def test_reader_workers_train_the_same(
 
 def test_every_generator_starts_from_the_seed(table: FoldedTable, settings: Settings, tmp_path: Path) -> None:
     """What was drawn in the process before is in no file of a checkpoint."""
-    before = random.getstate(), np.random.get_state()
+    before = random_state()
     for name in ("a", "b"):
         train(table, tmp_path / name, settings=settings("train.max_steps=2"))
-        random.random(), np.random.random()
+        random.random()
+        np.random.random()  # noqa: NPY002  the process-wide generator
+        torch.rand(1)
     files = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.safetensors")}
     assert any("random" in path.name for path in files)
     assert files == {path: (tmp_path / "b" / path).read_bytes() for path in files}
-    random.setstate(before[0]), np.random.set_state(before[1])
+    set_random_state(before)

@@ -3,7 +3,8 @@
 settings.json     RunSettings
 schema.json       the effective schema: the table's with the run's transforms and table sizes
 run.json          format and recfold versions, the table and its manifest's checksum
-journal.jsonl, tensorboard/, checkpoints/, evaluation.json (of the validation split), evaluation-SPLIT.json, throughput.json, offending-batch/
+evaluation.json   of the validation split; of another one evaluation-SPLIT.json
+journal.jsonl, tensorboard/, checkpoints/, throughput.json, offending-batch/
 """
 
 import json
