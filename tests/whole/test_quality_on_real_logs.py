@@ -1,16 +1,13 @@
 """On real logs, held out by time, a trained model ranks better than popularity does."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 import recfold
-from recfold.logs import Chunk, open_logs
-from recfold.spec import Schema
+from recfold.recipes import RECIPES
+from recfold.spec import apply_overrides
 from recfold.table import FoldedTable
 from recfold.train import RunSettings
 from recfold.train.evaluation import LabelEvaluation
@@ -18,47 +15,17 @@ from recfold.train.evaluation import LabelEvaluation
 BASELINES = {"popularity in train", "popularity so far"}
 
 
-def trained(table: FoldedTable, out: Path, settings: RunSettings, schema: Schema | None = None) -> LabelEvaluation:
-    result = recfold.train(table, out, settings=settings, schema=schema)
+def trained(table: FoldedTable, out: Path, settings: RunSettings) -> LabelEvaluation:
+    result = recfold.train(table, out, settings=settings)
     assert result.evaluation is not None
     (found,) = result.evaluation.labels.values()
     assert found.baselines.keys() == BASELINES
     return found
 
 
-@pytest.fixture(scope="module")
-def movielens_odds(real_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> FoldedTable:
-    """ml-100k with the like rate of items as log-odds: its spread of 0.1 is lost beside logarithms of counts."""
-    source = open_logs(real_logs / "ml-100k", adapter="movielens")
-
-    def impressions() -> Iterator[Chunk]:
-        for chunk in source.impressions():
-            place = chunk.rows.column_names.index("feature.item_like_rate")
-            rate = chunk.rows.column(place).to_numpy()
-            odds = pa.array(np.log(rate / (1 - rate)))
-            yield dataclasses.replace(chunk, rows=chunk.rows.set_column(place, "feature.item_like_rate", odds))
-
-    logs = dataclasses.replace(source, impressions=impressions)
-    return recfold.fold(logs, tmp_path_factory.mktemp("movielens") / "table")
-
-
-def about_items(schema: Schema) -> Schema:
-    """What a model for AUC inside sessions should see of MovieLens.
-
-    In a session the user's own like rate so far falls with every like that is used up: it helps over all samples and
-    misleads among those of one session, and so do the stars of the history. Users of the last tenth are new: their ids
-    say nothing.
-    """
-    kept = ("item", "item_genres", "item_year", "history_item", "item_like_rate", "item_ratings")
-    kept = (*kept, "user_age", "user_gender", "user_occupation")
-    return schema.model_copy(update={"features": {name: schema.features[name] for name in kept}})
-
-
-def test_movielens_beats_popularity_inside_sessions(
-    movielens_odds: FoldedTable, settings: Callable[..., RunSettings], tmp_path: Path
-) -> None:
-    own = settings("model.name=sequence", "train.batch_size=1024", 'train.dense.options={"lr": 0.003}')
-    found = trained(movielens_odds, tmp_path / "run", own, about_items(movielens_odds.schema))
+def test_movielens_recipe_beats_popularity_inside_sessions(movielens: FoldedTable, tmp_path: Path) -> None:
+    short = ["train.throughput_steps=0", "reader.workers=0", "train.device=cpu"]
+    found = trained(movielens, tmp_path / "run", apply_overrides(RECIPES["movielens"].run, short))
     assert found.model.sessions > 100
     for baseline in found.baselines.values():
         assert found.model.auc_by_session > baseline.auc_by_session
