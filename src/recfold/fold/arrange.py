@@ -25,6 +25,10 @@ class UnitRule:
     fold_by: Literal["session", "request", "user"]
     gap_us: int
 
+    @classmethod
+    def of(cls, fold_by: Literal["session", "request", "user"], gap_minutes: float) -> "UnitRule":
+        return cls(fold_by, round(gap_minutes * MINUTE_US))
+
 
 def arrange(rows: pa.Table, rule: UnitRule) -> pa.Table:
     """Sort samples: splits, in them units by first time, in a unit samples by (time, request, position).

@@ -1,5 +1,6 @@
 """The last step: types, references and encodings of the whole table settled, parts written, everything counted."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from recfold.fold.columns import element_type, narrowest
 from recfold.fold.dictionaries import merge_dictionaries
 from recfold.fold.job import Job
 from recfold.fold.partition import FeatureCount, bytes_of, elements_of
-from recfold.fold.scan import Scan
+from recfold.fold.prepare import Prepared
 from recfold.fold.tasks import FoldedFiles, WriteTask, Written, final_units, write_task
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource
@@ -43,15 +44,12 @@ class FoldedLogs:
     """What the two passes leave in the work folder.
 
     Attributes:
-        schema: every feature has a group. joined: outcomes that joined. cut: time from which on samples are validation.
+        schema: every feature has a group, a type and its number of distinct ids. prepared: what pass 1 found.
         files: a split of a partition each, by partition.
     """
 
     schema: Schema
-    scan: Scan
-    joined: int
-    cut: int | None
-    num_parts: int
+    prepared: Prepared
     files: list[FoldedFiles]
 
 
@@ -78,7 +76,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
     of_split = {split: files for split, files in of_split.items() if files}
     dictionaries: dict[str, dict[str, _Dictionary]] = {}
     for split, files in of_split.items():
-        (folder / split).mkdir()
+        (folder / split).mkdir(exist_ok=True)
         dictionaries[split] = {
             group: _write_dictionary(folder / split / f"{group}.parquet", group, files, job)
             for group, spec in found.schema.groups.items()
@@ -94,7 +92,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
     for split, files in of_split.items():
         parts[split], written = written[: len(files)], written[len(files) :]
         splits[split] = _split_entry(split, files, parts[split], dictionaries[split])
-    accounting = _account(found, splits, job)
+    accounting = _account(found.prepared, splits)
     accounting.check()
     return Manifest(
         recfold_version=recfold.__version__,
@@ -103,7 +101,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
         description=source.description,
         inferred=source.inferred,
         fold_by=job.settings.fold_by,
-        cut=found.cut,
+        cut=found.prepared.cut,
         splits=splits,
         features={
             name: {
@@ -119,7 +117,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
             }
             for group in found.schema.groups
         },
-        quarantine=job.quarantine.finish(),
+        quarantine=found.prepared.quarantine,
         accounting=accounting,
         settings=_settings(found, job),
     )
@@ -128,7 +126,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
 def _settings(found: FoldedLogs, job: Job) -> dict[str, Any]:
     """Those that the bytes of the table depend on: memory only where it says how many partitions there are."""
     irrelevant = {"workers"} if job.settings.partitions is None else {"workers", "memory_gb"}
-    return {**job.settings.model_dump(mode="json", exclude=irrelevant), "partitions": found.num_parts}
+    return {**job.settings.model_dump(mode="json", exclude=irrelevant), "partitions": found.prepared.num_parts}
 
 
 def _write_dictionary(out: Path, group: str, files: Sequence[FoldedFiles], job: Job) -> _Dictionary:
@@ -175,6 +173,7 @@ def _write_tasks(
             dictionary_encodings={},
             row_group_samples=job.settings.row_group_samples,
             out=folder / split / f"part-{index:05d}.parquet",
+            done=job.work / f"{split}-{index:05d}.json",
         )
         for split, entries in of_split.items()
         for index, files in enumerate(entries)
@@ -267,21 +266,19 @@ def _index_bytes(group: str, parts: Sequence[Written]) -> int:
     return sum(size for part in parts for path, size in part.bytes.items() if path.split(".list.")[0] in names)
 
 
-def _account(found: FoldedLogs, splits: dict[str, SplitEntry], job: Job) -> Accounting:
-    quarantine = job.quarantine
-    sides: dict[str, int] = {}
-    for name in quarantine.sources():
-        if name.startswith("side:"):
-            for reason, count in quarantine.counts(name).items():
-                sides[reason] = sides.get(reason, 0) + count
+def _account(found: Prepared, splits: dict[str, SplitEntry]) -> Accounting:
+    sides: Counter[str] = Counter()
+    for source, counts in found.quarantined.items():
+        if source.startswith("side:"):
+            sides.update(counts)
     return Accounting(
-        candidate_rows_in=found.scan.candidate_rows_in,
+        candidate_rows_in=found.candidate_rows_in,
         samples={split: entry.samples for split, entry in splits.items()},
-        quarantined_candidates=quarantine.counts("impressions"),
-        outcomes_in=found.scan.outcomes_in,
+        quarantined_candidates=found.quarantined.get("impressions", {}),
+        outcomes_in=found.outcomes_in,
         joined=found.joined,
-        quarantined_outcomes=quarantine.counts("outcomes"),
-        quarantined_sides=sides,
+        quarantined_outcomes=found.quarantined.get("outcomes", {}),
+        quarantined_sides=dict(sides),
     )
 
 

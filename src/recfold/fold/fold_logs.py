@@ -1,42 +1,33 @@
 """Logs to a folded table: the two passes, one step after the other."""
 
+import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
+import xxhash
 
-from recfold.fold.arrange import MINUTE_US, UnitRule, arrange
-from recfold.fold.assign import assign
-from recfold.fold.buckets import Buckets
-from recfold.fold.cut import find_cut
+import recfold
 from recfold.fold.finish import FoldedLogs, resolve, write_table
-from recfold.fold.groups import choose_groups, declared_groups
+from recfold.fold.groups import declared_groups
 from recfold.fold.job import Job
-from recfold.fold.partition import UNIT
+from recfold.fold.prepare import COPIES, Partitions, prepare, prepared_before
 from recfold.fold.quarantine import Quarantine
-from recfold.fold.scan import Scan, scan
-from recfold.fold.scatter import scatter
 from recfold.fold.settings import FoldSettings
-from recfold.fold.sides import prepare_sides
 from recfold.fold.sketch import Sketch, union
-from recfold.fold.spill import split_large
-from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, read_rows
+from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, folded_files
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
 from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable, open_table
-from recfold.table.files import NewFolder, Progress, check_free, write_manifest
+from recfold.table.files import NewFolder, Progress, Staging, check_free, write_manifest, write_text
 
-_PART_BYTES = 64 << 20
-_MAX_PARTS = 4096
-_COPIES = 8
-"""About how much memory folding a partition takes, in units of its size."""
 _SMALL_BYTES = 48 << 20
 """Below it starting processes takes longer than folding."""
-_SAMPLE_ROWS = 200_000
+_WORK = ".work"
+_KEY = "key"
 
 
 def fold(
@@ -51,7 +42,8 @@ def fold(
     """Join two logs, cluster them by session, keep every distinct list once, and write a folded table.
 
     The result is the same, byte for byte, for any number of workers and at every rerun. If anything fails, nothing is
-    left at `out`.
+    left at `out`. A fold of files that was killed, or interrupted by Ctrl-C, after they were read leaves its partitions
+    in a hidden folder beside `out`: the same call goes on with what was finished.
 
     Args:
         logs: folder of the logs, or a source that is open already (its schema counts).
@@ -86,81 +78,87 @@ def fold(
     """
     out, settings = Path(out), settings or FoldSettings()
     check_free(out)
-    if not isinstance(logs, LogSource):
-        source = open_logs(Path(logs), schema=schema, adapter=adapter)
-    elif schema is None and adapter is None:
-        source = logs
-    else:
-        raise ValueError("an open source has its schema already: give no schema and no adapter with it")
+    source = _opened(logs, schema, adapter)
     if settings.fold_by == "user" and source.schema.keys.user is None:
         raise InputError("the logs have no user column to fold by", todo="fold by session or request")
     with NewFolder(out) as folder:
-        work = folder.path / ".work"
-        work.mkdir()
+        work = folder.path / _WORK
+        _go_on_or_clear(folder, fold_key(source, settings))
+        work.mkdir(exist_ok=True)
         job = Job(declared_groups(source.schema), settings, work, Quarantine(folder.path), progress)
         with Workers(1) as workers:
-            manifest = write_table(folder.path, source, _fold(source, job, workers), workers, job)
+            folded = _folded(source, job, workers, folder)
+            manifest = write_table(folder.path, source, folded, workers, job)
         shutil.rmtree(work)
         write_manifest(folder.path, manifest)
         folder.finish()
     return open_table(out)
 
 
-def _fold(source: LogSource, job: Job, workers: Workers) -> FoldedLogs:
+def _opened(logs: Path | str | LogSource, schema: Schema | Path | str | None, adapter: str | None) -> LogSource:
+    if not isinstance(logs, LogSource):
+        return open_logs(Path(logs), schema=schema, adapter=adapter)
+    if schema is None and adapter is None:
+        return logs
+    raise ValueError("an open source has its schema already: give no schema and no adapter with it")
+
+
+def fold_key(source: LogSource, settings: FoldSettings) -> str:
+    """The same for two folds that give the same table; empty where nobody can tell."""
+    if not source.identity:
+        return ""
+    said = [
+        recfold.__version__,
+        source.identity,
+        source.schema.model_dump(mode="json"),
+        settings.model_dump(mode="json", exclude={"workers"}),
+    ]
+    return xxhash.xxh64_hexdigest(json.dumps(said, sort_keys=True).encode())
+
+
+def _go_on_or_clear(folder: Staging, key: str) -> None:
+    """Keep what an interrupted fold of the same logs left, if it got through pass 1; else start from nothing."""
+    path = folder.path / _WORK / _KEY
+    if key and path.exists() and path.read_text(encoding="utf-8") == key:
+        folder.keep = True
+        return
+    folder.clear()
+
+
+def _folded(source: LogSource, job: Job, workers: Workers, folder: Staging) -> FoldedLogs:
     """Everything up to folded partitions in the work folder; `workers` gets its number of processes."""
-    scanned = scan(source, job.work, job.memory_bytes, job.quarantine, job.progress)
-    cut = find_cut(scanned, job.schema, job.settings.split_time)
-    num_parts = job.settings.partitions or _num_parts(scanned, job)
-    assigned = assign(scanned, job, cut, num_parts)
-    parts = scatter(scanned, assigned, job, num_parts)
-    sides = prepare_sides(source, scanned, job, num_parts)
-    rule = UnitRule(job.settings.fold_by, round(job.settings.session_gap_minutes * MINUTE_US))
-    schema = job.schema
-    if any(feature.group is None for feature in schema.features.values()):
-        schema = choose_groups(schema, _sample(parts, rule))
-    # where the user says how many partitions there are, there are so many
-    most = job.memory_bytes // _COPIES if job.settings.partitions is None else 2 * scanned.bytes
-    files_of = split_large(parts, scanned.bytes / scanned.num_rows, most, job)
-    tasks = [FoldTask(number, files, sides, schema, rule, job.work / "folded") for number, files in enumerate(files_of)]
-    workers.count = _num_workers(scanned, parts, job)
+    partitions = prepared_before(job.work) if folder.keep else None
+    if partitions is None:
+        partitions = prepare(source, job)
+        key = fold_key(source, job.settings)
+        if key:
+            write_text(job.work / _KEY, key)
+            folder.keep = True
+    tasks = partitions.tasks(job)
+    workers.count = _num_workers(partitions, tasks, job)
+    for done, _ in enumerate(workers.map(fold_task, tasks), 1):
+        job.report("fold", done, len(tasks))
     files: list[FoldedFiles] = []
     sketches: dict[str, Sketch] = {}
-    for done, splits in enumerate(workers.map(fold_task, tasks), 1):
-        for split in splits:
+    for task in tasks:
+        for split in folded_files(task):
             sketches |= {name: union([new, sketches.get(name, new)]) for name, new in split.sketches.items()}
             files.append(replace(split, sketches={}))
-        job.report("fold", done, len(tasks))
-    types = {**scanned.types(), **{name: type for side in sides.values() for name, type in side.types.items()}}
-    resolved = resolve(schema, types, scanned.widths, {name: found.count() for name, found in sketches.items()})
-    return FoldedLogs(resolved, scanned, assigned.joined, cut, num_parts, files)
+    found = partitions.prepared
+    distinct = {name: sketch.count() for name, sketch in sketches.items()}
+    return FoldedLogs(resolve(found.log_schema, partitions.types, found.widths, distinct), found, files)
 
 
-def _num_parts(scanned: Scan, job: Job) -> int:
-    """By the size of the logs and of memory alone, so that the table does not depend on the machine's cores."""
-    size = min(_PART_BYTES, job.memory_bytes // (4 * _COPIES))
-    return min(max(1, -(-scanned.bytes // max(size, 1))), _MAX_PARTS)
-
-
-def _num_workers(scanned: Scan, parts: Buckets, job: Job) -> int:
+def _num_workers(partitions: Partitions, tasks: Sequence[FoldTask], job: Job) -> int:
+    found = partitions.prepared
     if job.settings.workers is not None:
         return job.settings.workers
-    if scanned.bytes < _SMALL_BYTES:
+    if found.bytes < _SMALL_BYTES:
         return 1
-    largest = max(1, scanned.bytes * int(parts.rows.max()) // max(scanned.num_rows, 1))
-    fit = job.memory_bytes // (_COPIES * largest)
-    return max(1, min(_num_cpus(), fit, int(np.count_nonzero(parts.rows))))
+    largest = max(1, found.bytes * found.largest_rows // max(found.num_rows, 1))
+    return max(1, min(_num_cpus(), job.memory_bytes // (COPIES * largest), len(tasks)))
 
 
 def _num_cpus() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def _sample(parts: Buckets, rule: UnitRule) -> pa.Table:
-    """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash."""
-    used = parts.rows[parts.rows > 0]
-    number = int(np.flatnonzero(parts.rows >= int(np.median(used)))[0])
-    rows = arrange(read_rows(parts.files(number)), rule)
-    unit = rows[UNIT].to_numpy()
-    every = -(-rows.num_rows // _SAMPLE_ROWS)
-    return rows.filter(pa.array(unit % every == 0))

@@ -19,7 +19,7 @@ COLUMNS = pa.schema(
         ("content", pa.string()),
     ]
 )
-_ROWS = 1 << 16
+_BYTES = 16 << 20
 
 
 class Quarantine:
@@ -30,11 +30,11 @@ class Quarantine:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files: list[FileEntry] = []
+        self._files: list[FileEntry] = []
         self._folder = folder
         self._counts: dict[str, Counter[str]] = {}
         self._held: list[pa.Table] = []
-        self._num_held = 0
+        self._held_bytes = 0
 
     def add(self, rejected: pa.Table) -> None:
         """Add rows that have the columns of the quarantine already."""
@@ -45,8 +45,8 @@ class Quarantine:
         for source, reason, count in pairs.group_by("source", "reason").len().rows():
             self._counts.setdefault(source, Counter())[reason] += count
         self._held.append(rejected)
-        self._num_held += rejected.num_rows
-        if self._num_held >= _ROWS:
+        self._held_bytes += rejected.nbytes
+        if self._held_bytes >= _BYTES:
             self._write()
 
     def reject(self, source: str, rows: pa.Table, reason: pa.Array | pa.ChunkedArray | str) -> None:
@@ -78,7 +78,7 @@ class Quarantine:
     def finish(self) -> tuple[FileEntry, ...]:
         """Write what is left; the files, for the manifest."""
         self._write()
-        return tuple(self.files)
+        return tuple(self._files)
 
     def _write(self) -> None:
         if not self._held:
@@ -86,6 +86,6 @@ class Quarantine:
         folder = self._folder / "quarantine"
         folder.mkdir(exist_ok=True)
         table = pa.concat_tables(self._held)
-        entry = write_parquet(folder / f"part-{len(self.files):05d}.parquet", table, [0, table.num_rows])
-        self.files.append(entry.model_copy(update={"path": f"quarantine/{entry.path}"}))
-        self._held, self._num_held = [], 0
+        entry = write_parquet(folder / f"part-{len(self._files):05d}.parquet", table, [0, table.num_rows])
+        self._files.append(entry.model_copy(update={"path": f"quarantine/{entry.path}"}))
+        self._held, self._held_bytes = [], 0

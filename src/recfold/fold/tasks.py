@@ -1,5 +1,6 @@
 """What a worker process does: fold one partition, and later write one part. Values in, files and values out."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
 
 from recfold.fold.arrange import UnitRule, arrange
 from recfold.fold.assign import SPLITS
@@ -15,10 +17,14 @@ from recfold.fold.columns import cast_column
 from recfold.fold.partition import FeatureCount, Folded, fold_partition
 from recfold.fold.sides import SideFiles, refer
 from recfold.fold.sketch import Sketch
-from recfold.spec import Schema
-from recfold.table.files import Encodings, column_bytes, row_group_bounds, write_parquet
+from recfold.spec import Schema, Settings
+from recfold.table.files import Encodings, column_bytes, row_group_bounds, write_parquet, write_text
 from recfold.table.lists import flatten, list_array, offsets_of, one_array
 from recfold.table.manifest import FileEntry
+
+_UNITS = "units.arrow"
+_DICTIONARY = "dictionary-{}.arrow"
+_SKETCHES = "sketches.safetensors"
 
 
 @dataclass(frozen=True)
@@ -52,21 +58,58 @@ class FoldedFiles:
     last: dict[str, int]
 
 
-def fold_task(task: FoldTask) -> list[FoldedFiles]:
-    """Fold the splits of one partition."""
+class _Counted(Settings):
+    """What `FoldedFiles` says beside its files."""
+
+    split: str
+    samples: int
+    dictionaries: tuple[str, ...]
+    features: dict[str, FeatureCount]
+    lists: dict[str, int]
+    last: dict[str, int]
+
+
+class _FoldedPartition(Settings):
+    """What a folded partition leaves when it is done: the document that a later process goes on from."""
+
+    splits: tuple[_Counted, ...]
+
+
+def fold_task(task: FoldTask) -> None:
+    """Fold the splits of one partition; `folded_files` gives what came out. Its samples are removed."""
+    if _done(task).exists():
+        return
     rows = read_rows(task.files)
     extended: dict[str, pa.Table] = {}
     for name, files in task.sides.items():
         rows, extended[name] = refer(rows, name, files)
     rows = arrange(rows, task.rule)
     split = one_array(rows["split"]).to_numpy()
-    done = []
+    counted = []
     for code, name in enumerate(SPLITS):
         begin, end = np.searchsorted(split, [code, code + 1])
         if begin < end:
             folded = fold_partition(rows.slice(begin, end - begin), extended, task.schema)
-            done.append(_store(folded, name, end - begin, task.out / f"{name}-{task.number:05d}"))
-    return done
+            counted.append(_store(folded, name, end - begin, _folder(task, name)))
+    write_text(_done(task), _FoldedPartition(splits=tuple(counted)).model_dump_json())
+    for path in task.files:
+        path.unlink()
+
+
+def folded_files(task: FoldTask) -> list[FoldedFiles]:
+    """What folding a partition has left, its splits in order."""
+    return [
+        _stored(counted, _folder(task, counted.split))
+        for counted in _FoldedPartition.model_validate_json(_done(task).read_text(encoding="utf-8")).splits
+    ]
+
+
+def _done(task: FoldTask) -> Path:
+    return task.out / f"{task.number:05d}.json"
+
+
+def _folder(task: FoldTask, split: str) -> Path:
+    return task.out / f"{split}-{task.number:05d}"
 
 
 def read_rows(files: Sequence[Path]) -> pa.Table:
@@ -74,23 +117,40 @@ def read_rows(files: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([read_arrow(path) for path in files]).combine_chunks()
 
 
-def _store(folded: Folded, split: str, samples: int, out: Path) -> FoldedFiles:
+def _store(folded: Folded, split: str, samples: int, out: Path) -> _Counted:
+    shutil.rmtree(out, ignore_errors=True)  # of a process that was killed
     out.mkdir(parents=True)
-    write_arrow(out / "units.arrow", folded.units)
-    dictionaries = {}
-    for number, (group, table) in enumerate(folded.dictionaries.items()):
-        dictionaries[group] = out / f"dictionary-{number}.arrow"
-        write_arrow(dictionaries[group], table)
-    return FoldedFiles(
+    write_arrow(out / _UNITS, folded.units)
+    for number, table in enumerate(folded.dictionaries.values()):
+        write_arrow(out / _DICTIONARY.format(number), table)
+    arrays = {f"hashes.{name}": found.hashes for name, found in folded.sketches.items() if found.hashes is not None}
+    arrays |= {f"registers.{name}": s.registers for name, s in folded.sketches.items() if s.registers is not None}
+    save_file(arrays, out / _SKETCHES)
+    return _Counted(
         split=split,
-        units=out / "units.arrow",
-        dictionaries=dictionaries,
         samples=int(samples),
-        columns={field.name: field.type for field in folded.units.schema},
+        dictionaries=tuple(folded.dictionaries),
         features=folded.features,
         lists=folded.lists,
-        sketches=folded.sketches,
         last=folded.last,
+    )
+
+
+def _stored(counted: _Counted, folder: Path) -> FoldedFiles:
+    arrays = load_file(folder / _SKETCHES)
+    return FoldedFiles(
+        split=counted.split,
+        units=folder / _UNITS,
+        dictionaries={group: folder / _DICTIONARY.format(i) for i, group in enumerate(counted.dictionaries)},
+        samples=counted.samples,
+        columns={field.name: field.type for field in read_arrow(folder / _UNITS).schema},
+        features=counted.features,
+        lists=counted.lists,
+        sketches={
+            name.partition(".")[2]: Sketch(array, None) if name.startswith("hashes.") else Sketch(None, array)
+            for name, array in sorted(arrays.items())
+        },
+        last=counted.last,
     )
 
 
@@ -103,6 +163,7 @@ class WriteTask:
         remaps: item dictionary group -> number in the split's dictionary of each of this partition's rows.
         dictionaries: user dictionary group -> its rows.
         encodings: of the columns of the part, and of each user dictionary by group.
+        done: where it is written down that the part is whole.
     """
 
     units: Path
@@ -113,10 +174,10 @@ class WriteTask:
     dictionary_encodings: Mapping[str, Encodings]
     row_group_samples: int
     out: Path
+    done: Path
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Settings):
     """A part on disk: entries with paths relative to its folder, samples, compressed bytes by column."""
 
     file: FileEntry
@@ -126,7 +187,9 @@ class Written:
 
 
 def write_task(task: WriteTask) -> Written:
-    """Write one part and its user dictionaries."""
+    """Write one part and its user dictionaries, unless a process that was killed later has done so."""
+    if task.done.exists():
+        return Written.model_validate_json(task.done.read_text(encoding="utf-8"))
     units = final_units(task)
     counts = one_array(units["n"]).to_numpy()
     file = write_parquet(task.out, units, row_group_bounds(counts, task.row_group_samples), task.encodings)
@@ -138,7 +201,9 @@ def write_task(task: WriteTask) -> Written:
         bounds = row_group_bounds(np.ones(table.num_rows, np.int64), task.row_group_samples)
         dictionaries[group] = write_parquet(out, table, bounds, task.dictionary_encodings[group])
         sizes |= column_bytes(pq.read_metadata(out))
-    return Written(file, int(counts.sum()), dictionaries, sizes)
+    written = Written(file=file, samples=int(counts.sum()), dictionaries=dictionaries, bytes=sizes)
+    write_text(task.done, written.model_dump_json())
+    return written
 
 
 def final_units(task: WriteTask) -> pa.Table:

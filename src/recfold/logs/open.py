@@ -1,6 +1,9 @@
 """Open logs: by an adapter's name, or by a schema."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import xxhash
 
 from recfold.logs.adapters import ADAPTERS
 from recfold.logs.generic import open_generic
@@ -28,7 +31,7 @@ def open_logs(path: Path | str, *, schema: Schema | Path | str | None = None, ad
             raise InputError("an adapter brings its own schema", todo="give an adapter or a schema, not both")
         if adapter not in ADAPTERS:
             raise unknown("adapter", adapter, ADAPTERS)
-        return ADAPTERS[adapter](path)
+        return replace(ADAPTERS[adapter](path), identity=_identity(path))
     if schema is None:
         schema = path / SCHEMA_FILE
         if not schema.exists():
@@ -36,4 +39,17 @@ def open_logs(path: Path | str, *, schema: Schema | Path | str | None = None, ad
                 f"{path} has no {SCHEMA_FILE}",
                 todo=f"write one (docs/features.md), give --schema, or --adapter {'|'.join(ADAPTERS)}",
             )
-    return open_generic(path, schema if isinstance(schema, Schema) else load_schema(Path(schema)))
+    source = open_generic(path, schema if isinstance(schema, Schema) else load_schema(Path(schema)))
+    return replace(source, identity=_identity(path))
+
+
+def _identity(path: Path) -> str:
+    """Names, sizes and times of all files below a folder."""
+    digest = xxhash.xxh64()
+    for file in sorted(path.rglob("*") if path.is_dir() else [path]):
+        if file.is_file():
+            about = file.stat()
+            digest.update(
+                f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "replace")
+            )
+    return digest.hexdigest()

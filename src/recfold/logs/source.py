@@ -50,6 +50,7 @@ class LogSource:
         sides: side table -> its rows.
         inferred: what was guessed, in lines.
         description: one line.
+        identity: changes when the files change; empty where nobody can tell.
     """
 
     schema: Schema
@@ -58,6 +59,7 @@ class LogSource:
     sides: Mapping[str, Rows]
     inferred: tuple[str, ...]
     description: str
+    identity: str = ""
 
 
 def nothing_rejected() -> pa.Table:

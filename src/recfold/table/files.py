@@ -1,17 +1,18 @@
 """Files of a folded table: Parquet with row groups sized in samples, a checksum each, and an atomic finish."""
 
+import contextlib
 import itertools
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from filelock import FileLock, Timeout
 
 from recfold.spec import InputError
 from recfold.table.manifest import MANIFEST, FileEntry, Manifest
@@ -24,6 +25,7 @@ Encodings = dict[str, str]
 """Parquet column path -> one of ENCODINGS."""
 
 _ZSTD_LEVEL = 3
+_LOCK = ".lock"
 
 
 def checksum(path: Path) -> str:
@@ -116,47 +118,95 @@ def _options(schema: pa.Schema, encodings: Encodings) -> dict[str, Any]:
     }
 
 
-class NewFolder:
-    """A folder that is being written: everything goes to a hidden sibling, which takes the name at the end.
+class Staging:
+    """A folder for what is not finished: one process at a time has it, and what a killed one left can be gone on with.
 
-    Use as a context manager; leaving it without `finish` removes whatever was written.
+    Use as a context manager; leaving it removes the folder, unless it is kept.
 
     Args:
-        out: where the folder will be; must not exist, or be empty.
+        path: the folder; made where it is not there.
+        what: what is being written, for messages.
+    Attributes:
+        keep: whether Ctrl-C leaves what is in it to a later process.
     Raises:
-        InputError: `out` is there already, or its parent cannot be written to.
+        InputError: another process has it, or it cannot be made.
     """
 
-    def __init__(self, out: Path) -> None:
-        check_free(out)
-        self.out = out.absolute()
-        try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.mkdtemp(prefix=f".{self.out.name}.", suffix=".partial", dir=self.out.parent)
-        except OSError as error:
-            raise InputError(f"cannot write {out}", got=str(error)) from None
-        self.path = Path(made)
+    def __init__(self, path: Path, what: Path) -> None:
+        self.path = path
+        self.keep = False
+        self._lock = _locked(path, what)
 
-    def __enter__(self) -> "NewFolder":
+    def entries(self) -> list[Path]:
+        """What is in it."""
+        return [path for path in self.path.iterdir() if path.name != _LOCK]
+
+    def clear(self) -> None:
+        """Remove what is in it."""
+        for path in self.entries():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not (self.keep and kind is not None and issubclass(kind, KeyboardInterrupt)):
+            shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
+
+class NewFolder(Staging):
+    """A folder that is being written: everything goes to a hidden sibling, which takes the name at the end.
+
+    Args:
+        out: where the folder will be; must not exist, or be empty.
+    Raises:
+        InputError: `out` is there already, another process is writing it, or its parent cannot be written to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        check_free(out)
+        self.out = out.absolute()
+        super().__init__(self.out.with_name(f".{self.out.name}.partial"), out)
 
     def finish(self) -> None:
         """Give the folder its name; what is in it must be complete."""
-        self.path.chmod(0o755)
         check_free(self.out)
-        self.path.rename(self.out)
+        self.path.rename(self.out)  # fails where something came there in the meantime
+        (self.out / _LOCK).unlink()
+
+
+def _locked(path: Path, what: Path) -> FileLock:
+    """Make a folder and lock it; the system lets the lock go when the process ends, however it ends."""
+    lock = FileLock(path / _LOCK, timeout=0)
+    try:
+        while True:
+            path.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # the other one has removed its folder just now
+                lock.acquire()
+                if (path / _LOCK).exists():
+                    return lock
+                lock.release()
+    except Timeout:
+        raise InputError(
+            f"another process is writing {what}", todo="wait until it is done, or write to another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot write {what}", got=str(error)) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`, atomically; the last thing that is written to a table."""
-    partial = folder / f"{MANIFEST}.partial"
-    partial.write_text(manifest.to_json(), encoding="utf-8", newline="\n")
-    partial.rename(folder / MANIFEST)
+    write_text(folder / MANIFEST, manifest.to_json())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, in place of the one that is there."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
 
 
 def check_free(out: Path) -> None:

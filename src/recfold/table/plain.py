@@ -23,6 +23,7 @@ def expand(table: Path | str, out: Path | str, progress: Progress | None = None)
     total = sum(entry.samples for entry in source.manifest.splits.values())
     done = 0
     with NewFolder(Path(out)) as folder:
+        folder.clear()
         for split in source.splits():
             (folder.path / split).mkdir()
             for part in source.parts(split):
