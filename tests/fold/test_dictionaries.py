@@ -8,28 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import recfold.fold.dictionaries as dictionaries
-from recfold.fold.buckets import write_arrow
-from recfold.fold.dictionaries import merge_dictionaries
+from recfold.fold.buckets import read_arrow, write_arrow
+from recfold.fold.dictionaries import merge_dictionaries, merge_reference
 
 CONTENT = st.tuples(st.none() | st.integers(0, 3), st.none() | st.lists(st.sampled_from([0.0, -0.0, None]), max_size=2))
+LOCAL = st.lists(CONTENT, min_size=1, max_size=6, unique_by=repr)
+TYPES = {"a": pa.int16(), "b": pa.list_(pa.float64())}
 
 
-@pytest.mark.parametrize("least_bytes", [0, 1 << 20])
+@pytest.mark.parametrize("memory_bytes", [1, 1 << 20])
 @settings(max_examples=40, deadline=None)
-@given(parts=st.lists(st.lists(CONTENT, min_size=1, max_size=6), min_size=1, max_size=5))
+@given(parts=st.lists(LOCAL, min_size=1, max_size=5))
 def test_merging_keeps_every_distinct_row_once(
-    tmp_path_factory: pytest.TempPathFactory, least_bytes: int, parts: list[list[tuple[Any, Any]]]
+    tmp_path_factory: pytest.TempPathFactory, memory_bytes: int, parts: list[list[tuple[Any, Any]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("parts")
     files = [write(folder / f"{number}.arrow", rows) for number, rows in enumerate(parts)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dictionaries, "_LEAST_BYTES", least_bytes)
-        merged = merge_dictionaries(files)
-    found = [repr(row) for row in zip(*(column.to_pylist() for column in merged.rows.columns), strict=True)]
-    assert found == list(dict.fromkeys(repr(row) for rows in parts for row in rows))
-    for rows, remap in zip(parts, merged.remaps, strict=True):
-        assert [found[number] for number in remap] == [repr(row) for row in rows]
+    rows, numbers = merge_reference([read_arrow(path) for path in files])
+    merged = merge_dictionaries(files, TYPES, folder / "work", memory_bytes)
+    assert merged.num_rows == len(rows)
+    assert [merged.remap(index).read().tolist() for index in range(len(files))] == numbers
+    for begin in {0, 1, len(rows)}:
+        tables = list(merged.rows(begin))
+        assert all(table.schema == pa.schema(TYPES.items()) for table in tables)
+        found = [row for table in tables for row in merge_reference([table])[0]]
+        assert found == rows[begin:]
 
 
 def write(path: Path, rows: list[tuple[Any, Any]]) -> Path:

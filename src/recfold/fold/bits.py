@@ -177,6 +177,11 @@ def content_hash(column: Bits, seed: int = 0) -> np.ndarray:
     return result
 
 
+def row_hash(columns: Sequence[pa.Array], seed: int = 0) -> np.ndarray:
+    """64-bit hash of what is in each row of a table. uint64 [n]"""
+    return reduce(_mix, (content_hash(bits_of(column), seed) for column in columns))
+
+
 def distinct_rows(columns: Sequence[pa.Array], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Distinct rows of a table, by a 128-bit content hash that is verified bit for bit.
 

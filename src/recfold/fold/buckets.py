@@ -65,6 +65,16 @@ class Buckets:
         tables = [read_arrow(path) for path in self._files[index]] + self._held[index]
         return pa.concat_tables(tables) if tables else None
 
+    def take(self, index: int) -> pa.Table:
+        """All rows of one bucket that has some, in the order they came; it is empty afterwards."""
+        table = self.read(index)
+        assert table is not None
+        self._held[index] = []
+        for path in self._files[index]:
+            path.unlink()  # what is mapped stays readable
+        self._files[index] = []
+        return table
+
 
 def both_runs(a: Buckets, b: Buckets, rows: int) -> list[list[int]]:
     """As `Buckets.runs`, for two that are read side by side."""

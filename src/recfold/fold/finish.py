@@ -1,12 +1,12 @@
 """The last step: types, references and encodings of the whole table settled, parts written, everything counted."""
 
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,7 +14,7 @@ import recfold
 from recfold.fold.assign import SPLITS
 from recfold.fold.buckets import read_arrow
 from recfold.fold.columns import element_type, narrowest
-from recfold.fold.dictionaries import merge_dictionaries
+from recfold.fold.dictionaries import MergedDictionary, merge_dictionaries
 from recfold.fold.job import Job
 from recfold.fold.partition import FeatureCount, bytes_of, elements_of
 from recfold.fold.prepare import Prepared
@@ -23,7 +23,7 @@ from recfold.fold.workers import Workers
 from recfold.logs import LogSource
 from recfold.spec import Schema
 from recfold.spec.hashing import INTEGER_HASH, STRING_HASH
-from recfold.table.files import Encodings, choose_encodings, column_bytes, row_group_bounds, write_parquet
+from recfold.table.files import Encodings, choose_encodings, column_bytes, row_group_bounds, write_parquet_stream
 from recfold.table.lists import one_array
 from recfold.table.manifest import (
     Accounting,
@@ -55,15 +55,13 @@ class FoldedLogs:
 
 @dataclass(frozen=True)
 class _Dictionary:
-    """An item dictionary on disk: its file; by column its elements, their bytes in memory and its compressed bytes;
-    new row numbers by part.
-    """
+    """An item dictionary on disk: its file; by column its elements, their bytes in memory and compressed."""
 
     file: FileEntry
-    values: dict[str, int]
-    value_bytes: dict[str, int]
-    bytes: dict[str, int]
-    remaps: list[np.ndarray]
+    values: Mapping[str, int]
+    value_bytes: Mapping[str, int]
+    bytes: Mapping[str, int]
+    merged: MergedDictionary
 
 
 def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Workers, job: Job) -> Manifest:
@@ -130,17 +128,24 @@ def _settings(found: FoldedLogs, job: Job) -> dict[str, Any]:
 
 
 def _write_dictionary(out: Path, group: str, files: Sequence[FoldedFiles], job: Job) -> _Dictionary:
-    merged = merge_dictionaries([entry.dictionaries[group] for entry in files])
-    bounds = row_group_bounds(np.ones(merged.rows.num_rows, np.int64), job.settings.row_group_samples)
-    entry = write_parquet(out, merged.rows, bounds, _dictionary_encodings(merged.rows, job))
-    elements = {name: elements_of(one_array(merged.rows[name])) for name in merged.rows.column_names}
-    return _Dictionary(
-        file=entry,
-        values={name: len(values) for name, values in elements.items()},
-        value_bytes={name: bytes_of(values) for name, values in elements.items()},
-        bytes=column_bytes(pq.read_metadata(out)),
-        remaps=merged.remaps,
-    )
+    paths = [entry.dictionaries[group] for entry in files]
+    types = {field.name: field.type for field in read_arrow(paths[0]).schema}
+    work = job.work / "merged" / f"{out.parent.name}-{group}"
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    merged = merge_dictionaries(paths, types, work, job.memory_bytes)
+    values: Counter[str] = Counter()
+    value_bytes: Counter[str] = Counter()
+
+    def counted() -> Iterator[pa.Table]:
+        for rows in merged.rows():
+            for name in rows.column_names:
+                elements = elements_of(one_array(rows[name]))
+                values[name] += len(elements)
+                value_bytes[name] += bytes_of(elements)
+            yield rows
+
+    entry = write_parquet_stream(out, counted(), job.settings.row_group_samples)
+    return _Dictionary(entry, values, value_bytes, column_bytes(pq.read_metadata(out)), merged)
 
 
 def _dictionary_encodings(rows: pa.Table, job: Job) -> Encodings:
@@ -165,7 +170,7 @@ def _write_tasks(
         WriteTask(
             units=files.units,
             columns=columns,
-            remaps={group: entry.remaps[index] for group, entry in dictionaries[split].items()},
+            remaps={group: entry.merged.remap(index) for group, entry in dictionaries[split].items()},
             dictionaries={
                 group: path for group, path in files.dictionaries.items() if found.schema.groups[group].key == "user"
             },

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import xxhash
 
 import recfold
 from recfold.fold.finish import FoldedLogs, resolve, write_table
 from recfold.fold.groups import declared_groups
-from recfold.fold.job import Job
+from recfold.fold.job import PROCESS_BYTES, Job
 from recfold.fold.prepare import COPIES, Partitions, prepare, prepared_before
 from recfold.fold.quarantine import Quarantine
 from recfold.fold.settings import FoldSettings
@@ -134,6 +135,7 @@ def _folded(source: LogSource, job: Job, workers: Workers, folder: Staging) -> F
         if key:
             write_text(job.work / _KEY, key)
             folder.keep = True
+    pa.default_memory_pool().release_unused()  # before other processes need it
     tasks = partitions.tasks(job)
     workers.count = _num_workers(partitions, tasks, job)
     for done, _ in enumerate(workers.map(fold_task, tasks), 1):
@@ -156,7 +158,7 @@ def _num_workers(partitions: Partitions, tasks: Sequence[FoldTask], job: Job) ->
     if found.bytes < _SMALL_BYTES:
         return 1
     largest = max(1, found.bytes * found.largest_rows // max(found.num_rows, 1))
-    return max(1, min(_num_cpus(), job.memory_bytes // (COPIES * largest), len(tasks)))
+    return max(1, min(_num_cpus(), job.memory_bytes // (PROCESS_BYTES + COPIES * largest), len(tasks)))
 
 
 def _num_cpus() -> int:

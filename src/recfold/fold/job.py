@@ -8,6 +8,9 @@ from recfold.fold.settings import FoldSettings
 from recfold.spec import Schema
 from recfold.table.files import Progress
 
+PROCESS_BYTES = 128 << 20
+"""About what a process takes before it has any data."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,7 +29,9 @@ class Job:
 
     @property
     def memory_bytes(self) -> int:
-        return int(self.settings.memory_gb * (1 << 30))
+        """What there is for the work: without what a Python process with its libraries takes by itself."""
+        whole = int(self.settings.memory_gb * (1 << 30))
+        return max(whole - PROCESS_BYTES, whole // 4)
 
     def report(self, what: str, done: int, total: int | None) -> None:
         if self.progress is not None:

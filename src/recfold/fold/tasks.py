@@ -14,6 +14,7 @@ from recfold.fold.arrange import UnitRule, arrange
 from recfold.fold.assign import SPLITS
 from recfold.fold.buckets import read_arrow, write_arrow
 from recfold.fold.columns import cast_column
+from recfold.fold.dictionaries import Remap
 from recfold.fold.partition import FeatureCount, Folded, fold_partition
 from recfold.fold.sides import SideFiles, refer
 from recfold.fold.sketch import Sketch
@@ -168,7 +169,7 @@ class WriteTask:
 
     units: Path
     columns: Mapping[str, pa.DataType]
-    remaps: Mapping[str, np.ndarray]
+    remaps: Mapping[str, Remap]
     dictionaries: Mapping[str, Path]
     encodings: Encodings
     dictionary_encodings: Mapping[str, Encodings]
@@ -216,7 +217,7 @@ def final_units(task: WriteTask) -> pa.Table:
         group = name.removesuffix(".inverse")
         if group in task.remaps and name.endswith(".inverse"):
             flat = flatten(column)
-            column = list_array(flat.offsets, pa.array(task.remaps[group][flat.values.to_numpy()]))
+            column = list_array(flat.offsets, pa.array(task.remaps[group].read()[flat.values.to_numpy()]))
         columns[name] = cast_column(column, type)
     return pa.table(columns)
 

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,37 @@ def write_parquet(path: Path, table: pa.Table, bounds: Sequence[int], encodings:
         for begin, end in itertools.pairwise(bounds):
             writer.write_table(table.slice(begin, end - begin), row_group_size=max(end - begin, 1))
     return FileEntry(path=path.name, bytes=path.stat().st_size, rows=table.num_rows, xxh64=checksum(path))
+
+
+def write_parquet_stream(path: Path, tables: Iterable[pa.Table], row_group_rows: int) -> FileEntry:
+    """Write one file of tables that come one after the other, at least one; encodings are chosen on the first rows."""
+    writer: pq.ParquetWriter | None = None
+    num_rows = 0
+    try:
+        for group in _regrouped(tables, row_group_rows):
+            if writer is None:
+                writer = pq.ParquetWriter(path, group.schema, **_options(group.schema, choose_encodings(group)))
+            writer.write_table(group, row_group_size=max(group.num_rows, 1))
+            num_rows += group.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
+    return FileEntry(path=path.name, bytes=path.stat().st_size, rows=num_rows, xxh64=checksum(path))
+
+
+def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `rows` rows, the last one shorter."""
+    held: list[pa.Table] = []
+    num_held = 0
+    for table in tables:
+        while num_held + table.num_rows >= rows:
+            yield pa.concat_tables([*held, table.slice(0, rows - num_held)])
+            table, held, num_held = table.slice(rows - num_held), [], 0
+        if table.num_rows:
+            held.append(table)
+            num_held += table.num_rows
+    if held:
+        yield pa.concat_tables(held)
 
 
 def row_group_bounds(samples_per_row: np.ndarray, row_group_samples: int) -> list[int]:
