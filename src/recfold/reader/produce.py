@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recfold.reader.chunk import Chunk, chunk_of
 from recfold.reader.column import Column
@@ -15,7 +13,6 @@ from recfold.reader.layout import Layout
 from recfold.reader.order import Course, Units, course_of
 from recfold.reader.settings import ReaderSettings
 from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
-from recfold.spec import InputError
 from recfold.table import FoldedTable
 
 _CHUNK_SAMPLES = 1 << 17
@@ -95,21 +92,6 @@ def _chunk(plan: Plan, store: "Store", batches: range) -> tuple[Chunk, np.ndarra
     return chunk, numbers, places
 
 
-def columns_of(table: FoldedTable, split: str) -> list[str]:
-    """Names of the columns of a split's parts; none where it has no parts.
-
-    Raises:
-        InputError: the first part is missing or damaged.
-    """
-    parts = table.parts(split)
-    if not parts:
-        return []
-    try:
-        return pq.read_schema(parts[0].path).names
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{parts[0].path} is damaged", got=str(error), todo="fold again") from None
-
-
 def _row_group_keys(units: Units) -> np.ndarray:
     """One number for part and row group, int64 [N]."""
     return units.part * _ROW_GROUPS + units.row_group
@@ -129,7 +111,7 @@ class Store:
     def __init__(self, table: FoldedTable, split: str, layout: Layout) -> None:
         self.layout = layout
         self._parts = table.parts(split)
-        self._columns = stored_columns(layout, columns_of(table, split))
+        self._columns = stored_columns(layout, table.columns(split))
         self._row_groups: dict[tuple[int, int], Stored] = {}
         self._dictionaries: dict[tuple[str, int], dict[str, Column]] = {}
 

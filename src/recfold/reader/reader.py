@@ -12,7 +12,7 @@ from recfold.reader.dealing import Deal
 from recfold.reader.layout import layout_of
 from recfold.reader.order import load_units
 from recfold.reader.pool import Pool
-from recfold.reader.produce import Plan, Store, columns_of, plan_of, produce
+from recfold.reader.produce import Plan, Store, plan_of, produce
 from recfold.reader.schema import effective_schema
 from recfold.reader.settings import ReaderSettings
 from recfold.reader.state import checked_deals, state_of
@@ -177,7 +177,7 @@ class Reader:
         return self._stepped(arrays)
 
     def _empty_batch(self) -> Batch:
-        available = columns_of(self.table, self.split)
+        available = self.table.columns(self.split)
         return self._stepped(empty_arrays(self._layout, list(key_columns(available)), "sample.weight" in available))
 
     def _stepped(self, arrays: Arrays) -> Batch:

@@ -37,6 +37,7 @@ class FeatureSpec(Settings):
         group: group that stores it; 'sample' for once per sample; chosen by the fold where not given.
         side: side table that its column is in, instead of the impressions.
         type: Arrow type of an element as stored ("int32", "string", "float"); filled in by the fold.
+        default: value in samples that were folded before the feature was added to the table; null where not given.
         width: floats in a `vector`; filled in by the fold.
         distinct: about how many distinct ids occur; filled in by the fold.
     """
@@ -49,6 +50,7 @@ class FeatureSpec(Settings):
     group: str | None = None
     side: str | None = None
     type: str | None = None
+    default: int | float | str | list[int] | list[float] | list[str] | None = None
     width: int | None = Field(default=None, gt=0)
     distinct: int | None = Field(default=None, ge=0)
 
@@ -58,6 +60,8 @@ class FeatureSpec(Settings):
             raise ValueError(f"weights belong to ids and sequence features, not to {self.kind}")
         if self.table is not None and not self.is_id:
             raise ValueError(f"a table belongs to id features, not to {self.kind}; bucketize it first")
+        if self.default is not None and self.weights is not None:
+            raise ValueError("a weighted feature has no default: its weights would be missing")
         return self
 
     @property

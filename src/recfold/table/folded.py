@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recfold.spec import InputError, Schema, unknown
+from recfold.table.conform import Columns, type_of_text
 from recfold.table.expand import expand_rows
 from recfold.table.files import Progress, checksum
 from recfold.table.manifest import FileEntry, Manifest, PartEntry, load_manifest
@@ -36,6 +37,8 @@ class FoldedTable:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        types = {name: type_of_text(text) for name, text in manifest.columns.items()}
+        self._columns = Columns(types, manifest.log_schema) if types else None
         self._parts: dict[str, tuple[Part, ...]] = {}
 
     @property
@@ -57,11 +60,20 @@ class FoldedTable:
             raise unknown("split", split, self.manifest.splits)
         if split not in self._parts:
             entry = self.manifest.splits[split]
-            shared = _Dictionaries(self.path, entry.dictionaries)
+            shared = _Dictionaries(self.path, entry.dictionaries, self._columns)
             self._parts[split] = tuple(
-                Part(self.path, split, index, part, shared) for index, part in enumerate(entry.parts)
+                Part(self.path, split, index, part, shared, self._columns) for index, part in enumerate(entry.parts)
             )
         return self._parts[split]
+
+    def columns(self, split: str) -> list[str]:
+        """Names of the columns of a split's parts; none where it has no parts.
+
+        Raises:
+            InputError: the first part is missing or damaged.
+        """
+        parts = self.parts(split)
+        return parts[0].columns() if parts else []
 
     def verify(self, progress: Progress | None = None) -> None:
         """Read every file and compare its checksum, and check the accounting.
@@ -97,7 +109,7 @@ class FoldedTable:
                 yield from part.expand(self.manifest)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "manifest": self.manifest, "_parts": {}}
+        return {**self.__dict__, "_parts": {}}
 
 
 class Part:
@@ -110,14 +122,24 @@ class Part:
         num_samples: samples in all units.
     """
 
-    def __init__(self, table: Path, split: str, index: int, entry: PartEntry, shared: "_Dictionaries") -> None:
+    def __init__(
+        self,
+        table: Path,
+        split: str,
+        index: int,
+        entry: PartEntry,
+        shared: "_Dictionaries",
+        columns: Columns | None,
+    ) -> None:
         self.split = split
         self.index = index
         self.num_rows = entry.file.rows
         self.num_samples = entry.samples
         self._table = table
         self._entry = entry
-        self._own = _Dictionaries(table, entry.dictionaries)
+        own = {group: (file,) for group, file in entry.dictionaries.items()}
+        self._own = _Dictionaries(table, own, columns, key="user")
+        self._columns = columns
         self._shared = shared
         self._file: pq.ParquetFile | None = None
         self._checked = False
@@ -156,13 +178,22 @@ class Part:
         file = self._open()
         if not 0 <= i < file.metadata.num_row_groups:
             raise ValueError(f"row group {i} of {self.path}: it has {file.metadata.num_row_groups}")
-        wanted = list(columns) if columns is not None else None
-        table = _read(self.path, lambda: file.read_row_group(i, columns=wanted, use_threads=False))
-        return table.select(wanted) if wanted is not None else table
+        wanted = list(columns) if columns is not None else self.columns()
+        stored = wanted if self._columns is None else self._columns.needed(wanted, file.schema_arrow.names)
+        table = _read(self.path, lambda: file.read_row_group(i, columns=stored, use_threads=False))
+        return table.select(wanted) if self._columns is None else self._columns.conform(table, wanted)
+
+    def columns(self) -> list[str]:
+        """Names of the columns that `row_group` gives.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return list(self._columns.types) if self._columns is not None else self._open().schema_arrow.names
 
     def dictionary_groups(self) -> tuple[str, ...]:
         """Names of the dictionary groups, the part's own and the split's."""
-        return (*self._own.files, *self._shared.files)
+        return (*self._own.groups(), *self._shared.groups())
 
     def dictionary(self, group: str) -> pa.Table:
         """The rows that a dictionary group refers to: the part's user dictionary or the split's item dictionary.
@@ -171,10 +202,9 @@ class Part:
             InputError: the file is missing or damaged.
             ValueError: no such dictionary group.
         """
-        if group in self._own.files:
-            return self._own.read(group)
-        if group in self._shared.files:
-            return self._shared.read(group)
+        for dictionaries in (self._own, self._shared):
+            if group in dictionaries.groups():
+                return dictionaries.read(group)
         raise ValueError(str(unknown("dictionary group", group, self.dictionary_groups())))
 
     def expand(self, manifest: Manifest) -> Iterator[pa.Table]:
@@ -204,21 +234,41 @@ class Part:
 
 
 class _Dictionaries:
-    """Dictionary files of one part or split, each read once."""
+    """Dictionaries of one part or split, each read once.
 
-    def __init__(self, table: Path, files: Mapping[str, FileEntry]) -> None:
+    Args:
+        files: group -> the files whose rows follow each other.
+        columns: of the table, where days were added.
+        key: of the groups that belong here though no file has them yet.
+    """
+
+    def __init__(
+        self, table: Path, files: Mapping[str, tuple[FileEntry, ...]], columns: Columns | None, key: str = "item"
+    ) -> None:
         self.table = table
         self.files = files
+        self._columns = columns
+        self._key = key
         self._tables: dict[str, pa.Table] = {}
+
+    def groups(self) -> tuple[str, ...]:
+        if self._columns is None:
+            return tuple(self.files)
+        groups = self._columns.schema.groups
+        return tuple(group for group, spec in groups.items() if spec.key == self._key)
 
     def read(self, group: str) -> pa.Table:
         if group not in self._tables:
-            entry = self.files[group]
-            path = self.table / entry.path
-            file = _open_parquet(path, entry, checked=False)
-            self._tables[group] = _read(path, lambda: file.read(use_threads=False)).combine_chunks()
-            file.close()
+            tables = [self._file(entry) for entry in self.files.get(group, ())]
+            if self._columns is not None:
+                tables = [self._columns.conform_dictionary(group, rows) for rows in tables or [None]]
+            self._tables[group] = pa.concat_tables(tables).combine_chunks()
         return self._tables[group]
+
+    def _file(self, entry: FileEntry) -> pa.Table:
+        path = self.table / entry.path
+        with _open_parquet(path, entry, checked=False) as file:
+            return _read(path, lambda: file.read(use_threads=False))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tables": {}}

@@ -158,5 +158,6 @@ def _group(table: FoldedTable, name: str, samples: int) -> GroupInspection:
 def _split(table: FoldedTable, name: str) -> SplitInspection:
     entry = table.manifest.splits[name]
     files = [file for part in entry.parts for file in (part.file, *part.dictionaries.values())]
-    total = sum(file.bytes for file in (*files, *entry.dictionaries.values()))
+    shared = [file for entries in entry.dictionaries.values() for file in entries]
+    total = sum(file.bytes for file in (*files, *shared))
     return SplitInspection(name, entry.samples, entry.units, len(entry.parts), total)

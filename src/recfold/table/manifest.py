@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xxhash
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_serializer, field_validator
 
 from recfold.spec import InputError, Schema, Settings
 
@@ -31,13 +31,31 @@ class PartEntry(Settings):
 
 
 class SplitEntry(Settings):
-    """One split: `dictionaries` are its item dictionaries, `distinct` the number of lists that each group stores."""
+    """One split.
+
+    Args:
+        dictionaries: its item dictionaries: the files whose rows follow each other, one for each day that added some.
+        distinct: the number of lists that each group stores.
+    """
 
     samples: int
     units: int
     parts: tuple[PartEntry, ...]
-    dictionaries: dict[str, FileEntry] = Field(default_factory=dict)
+    dictionaries: dict[str, tuple[FileEntry, ...]] = Field(default_factory=dict)
     distinct: dict[str, int] = Field(default_factory=dict)
+
+    @field_validator("dictionaries", mode="before")
+    @classmethod
+    def _one_file(cls, found: Any) -> Any:
+        """A dictionary of one file may be written as that file."""
+        if not isinstance(found, dict):
+            return found
+        return {group: (entry,) if isinstance(entry, dict | FileEntry) else entry for group, entry in found.items()}
+
+    @field_serializer("dictionaries")
+    def _shortest(self, found: dict[str, tuple[FileEntry, ...]]) -> dict[str, Any]:
+        dumped = {group: [entry.model_dump(mode="json") for entry in files] for group, files in found.items()}
+        return {group: files[0] if len(files) == 1 else files for group, files in dumped.items()}
 
 
 class FeatureStats(Settings):
@@ -101,6 +119,21 @@ class Accounting(Settings):
             )
 
 
+class Appended(Settings):
+    """One day (or any other log) that was added to a table after its first fold.
+
+    Args:
+        cut: time (µs) from which on its samples are validation.
+        samples: split -> samples that it added.
+        changes: what it changed about the schema, in lines.
+    """
+
+    description: str
+    cut: int | None
+    samples: dict[str, int]
+    changes: tuple[str, ...] = ()
+
+
 class Manifest(Settings):
     """Everything that `manifest.json` says; no clock times and no absolute paths, so that reruns are byte-equal.
 
@@ -108,6 +141,9 @@ class Manifest(Settings):
         log_schema: the schema as the fold resolved it (`schema` in the file).
         fold_by: the unit whose samples form a row.
         cut: time (µs) from which on samples are validation; None where the logs have a split column or nothing is cut.
+        sketches: file that tells how many distinct ids a feature has once more samples are added.
+        columns: name -> type of all columns of the parts, where days were added whose parts are different.
+        appended: what was added, in order.
         settings: the fold's settings, without those that change no byte.
         checksum: xxh64 of this file without this entry.
     """
@@ -124,6 +160,9 @@ class Manifest(Settings):
     features: dict[str, dict[str, FeatureStats]] = Field(default_factory=dict)
     groups: dict[str, dict[str, GroupStats]] = Field(default_factory=dict)
     quarantine: tuple[FileEntry, ...] = ()
+    sketches: FileEntry | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    appended: tuple[Appended, ...] = ()
     accounting: Accounting
     settings: dict[str, Any] = Field(default_factory=dict)
     checksum: str = ""
@@ -134,8 +173,8 @@ class Manifest(Settings):
         for split in self.splits.values():
             for part in split.parts:
                 found += [part.file, *part.dictionaries.values()]
-            found += split.dictionaries.values()
-        return (*found, *self.quarantine)
+            found += (entry for entries in split.dictionaries.values() for entry in entries)
+        return (*found, *self.quarantine, *([self.sketches] if self.sketches is not None else []))
 
     def to_json(self) -> str:
         """The text of `manifest.json`, checksum filled in."""
