@@ -72,9 +72,11 @@ def widen(name: str, known: Extent | None, new: Extent) -> Extent:
     """
     if known is None or known == new:
         return new
+    if {known.type, new.type} == {pa.float32(), pa.float64()} and known.list == new.list:
+        return Extent(pa.float64(), known.list)
     if known.list != new.list or (known.type != new.type and pa.int8() not in (known.type, new.type)):
         raise InputError(
-            f"column {name!r} changes its type within the log",
+            f"column {name!r} changes its type",
             got=f"{'list of ' if new.list else ''}{new.type} after {'list of ' if known.list else ''}{known.type}",
             todo="write it with one type in all files",
         )

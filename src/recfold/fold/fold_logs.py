@@ -157,8 +157,8 @@ def _num_workers(partitions: Partitions, tasks: Sequence[FoldTask], job: Job) ->
         return job.settings.workers
     if found.bytes < _SMALL_BYTES:
         return 1
-    largest = max(1, found.bytes * found.largest_rows // max(found.num_rows, 1))
-    return max(1, min(_num_cpus(), job.memory_bytes // (PROCESS_BYTES + COPIES * largest), len(tasks)))
+    fit = job.memory_bytes // (PROCESS_BYTES + COPIES * found.largest_bytes)
+    return max(1, min(_num_cpus(), fit, len(tasks)))
 
 
 def _num_cpus() -> int:

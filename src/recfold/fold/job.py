@@ -1,8 +1,10 @@
 """What every step of one fold needs to know."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from recfold.fold.columns import Extent
 from recfold.fold.quarantine import Quarantine
 from recfold.fold.settings import FoldSettings
 from recfold.spec import Schema
@@ -19,6 +21,8 @@ class Job:
     Attributes:
         schema: as the logs say it; groups not chosen yet.
         work: folder for what is only for the work.
+        known: canonical column -> what it holds in the table already, where logs are added to one.
+        digests: of what is in the table already.
     """
 
     schema: Schema
@@ -26,6 +30,8 @@ class Job:
     work: Path
     quarantine: Quarantine
     progress: Progress | None
+    known: Mapping[str, Extent] = field(default_factory=dict)
+    digests: frozenset[str] = frozenset()
 
     @property
     def memory_bytes(self) -> int:

@@ -20,7 +20,7 @@ from recfold.fold.sides import SideFiles, prepare_sides
 from recfold.fold.spill import split_large
 from recfold.fold.tasks import FoldTask, read_rows
 from recfold.logs import LogSource
-from recfold.spec import Schema, Settings
+from recfold.spec import InputError, Schema, Settings
 from recfold.table.expand import feature_columns
 from recfold.table.files import write_text
 from recfold.table.manifest import FileEntry
@@ -49,8 +49,9 @@ class Prepared(Settings):
         widths: vector feature -> floats.
         candidate_rows_in, outcomes_in, joined: for the accounting.
         cut: time (µs) from which on samples are validation.
-        bytes, num_rows: of all samples in memory; largest_rows: of the largest partition.
+        bytes: of all samples in memory; largest_bytes: of the largest partition.
         tasks: the files of each partition.
+        digest: see `Manifest`.
         quarantined: source -> reason -> rows; quarantine: the files.
     """
 
@@ -62,8 +63,8 @@ class Prepared(Settings):
     cut: int | None
     num_parts: int
     bytes: int
-    num_rows: int
-    largest_rows: int
+    largest_bytes: int
+    digest: str
     tasks: tuple[tuple[str, ...], ...]
     sides: dict[str, SideEntry]
     quarantined: dict[str, dict[str, int]]
@@ -103,7 +104,9 @@ class Partitions:
 
 def prepare(source: LogSource, job: Job) -> Partitions:
     """Read both logs, join them, and put the samples into partitions."""
-    scanned = scan(source, job.work, job.memory_bytes, job.quarantine, job.progress)
+    scanned = scan(source, job)
+    if f"{scanned.digest:016x}" in job.digests:
+        raise InputError("these logs are in the table already", todo="append others")
     cut = find_cut(scanned, job.schema, job.settings.split_time)
     num_parts = job.settings.partitions or _num_parts(scanned, job)
     assigned = assign(scanned, job, cut, num_parts)
@@ -129,8 +132,8 @@ def prepare(source: LogSource, job: Job) -> Partitions:
         cut=cut,
         num_parts=num_parts,
         bytes=scanned.bytes,
-        num_rows=scanned.num_rows,
-        largest_rows=int(parts.rows.max()),
+        largest_bytes=max(sum(path.stat().st_size for path in files) for files in files_of),
+        digest=f"{scanned.digest:016x}",
         tasks=tuple(tuple(map(below, files)) for files in files_of),
         sides={
             name: SideEntry(key=side.key, files=tuple(None if file is None else below(file) for file in side.files))

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from recfold.fold.bits import element_hash
 from recfold.fold.buckets import Buckets, read_arrow, write_arrow
 from recfold.fold.columns import Extent, cast_columns, columns_of, extent_of, widen
+from recfold.fold.job import Job
 from recfold.fold.quarantine import Quarantine
 from recfold.logs import Chunk, LogSource
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError, Schema, splitmix64
 from recfold.table.expand import feature_columns
-from recfold.table.files import Progress
 from recfold.table.lists import flatten, null_mask, one_array
 
 REQUEST_BUCKETS = 64
@@ -33,6 +33,7 @@ class Scan:
         extents: canonical column -> what it holds. widths: vector feature -> floats.
         keys: row number and keys of the impressions, by hash of the request; outcomes likewise.
         bytes: of all pieces in memory.
+        digest: sum of hashes of the requests and times.
     """
 
     keys: Buckets
@@ -44,6 +45,7 @@ class Scan:
     bytes: int = 0
     candidate_rows_in: int = 0
     outcomes_in: int = 0
+    digest: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -63,45 +65,42 @@ def _type(name: str, extent: Extent) -> pa.DataType:
     return pa.int64() if name == "time" else extent.arrow_type()
 
 
-def scan(
-    source: LogSource, work: Path, memory_bytes: int, quarantine: Quarantine, progress: Progress | None = None
-) -> Scan:
+def scan(source: LogSource, job: Job) -> Scan:
     """Read both logs once.
 
     Raises:
         InputError: a column is missing or of different types, or there is nothing to fold.
     """
-    (work / "pieces").mkdir(parents=True)
+    (job.work / "pieces").mkdir(parents=True)
     found = Scan(
-        Buckets(work / "keys", REQUEST_BUCKETS, memory_bytes // 8),
-        Buckets(work / "outcomes", REQUEST_BUCKETS, memory_bytes // 8),
+        Buckets(job.work / "keys", REQUEST_BUCKETS, job.memory_bytes // 8),
+        Buckets(job.work / "outcomes", REQUEST_BUCKETS, job.memory_bytes // 8),
+        widths={name: feature.width for name, feature in job.schema.features.items() if feature.width is not None},
     )
-    wanted = [*KEYS, *(f"label.{name}" for name, label in source.schema.labels.items() if label.column is not None)]
-    needed = [
-        c for name, f in source.schema.features.items() if f.side is None for c in feature_columns(source.schema, name)
-    ]
+    schema = job.schema
+    wanted = [*KEYS, *(f"label.{name}" for name, label in schema.labels.items() if label.column is not None)]
+    needed = [c for name, f in schema.features.items() if f.side is None for c in feature_columns(schema, name)]
     for chunk in source.impressions():
         found.candidate_rows_in += chunk.rows.num_rows + _count(chunk, "impressions")
         found.outcomes_in += _count(chunk, "outcomes")
-        quarantine.add(chunk.rejected)
+        job.quarantine.add(chunk.rejected)
         if chunk.rows.num_rows:
-            _check_columns(chunk.rows, source.schema, needed)
+            _check_columns(chunk.rows, schema, needed)
         for rows in _slices(chunk.rows):
             columns = columns_of(rows, [*wanted, *needed])
-            kept = _accepted(pa.table(columns), source.schema, found, quarantine)
+            kept = _accepted(pa.table(columns), schema, found, job.quarantine)
             if kept.num_rows:
-                _add_piece(kept, work, found)
-        if progress is not None:
-            progress("read impressions", found.candidate_rows_in, None)
+                _add_piece(kept, job, found)
+        job.report("read impressions", found.candidate_rows_in, None)
     if found.num_rows == 0:
         raise InputError(
             "there is nothing to fold",
-            got=f"{found.candidate_rows_in} impressions, none of them usable {quarantine.counts('impressions')}",
+            got=f"{found.candidate_rows_in} impressions, none of them usable {job.quarantine.counts('impressions')}",
         )
-    if source.outcomes is None and any(label.event is not None for label in source.schema.labels.values()):
+    if source.outcomes is None and any(label.event is not None for label in schema.labels.values()):
         raise InputError("a label comes from an event, but the logs have no outcomes", todo="say where they are")
     if source.outcomes is not None:
-        _scan_outcomes(source.outcomes(), found, quarantine, progress)
+        _scan_outcomes(source.outcomes(), found, job)
     return found
 
 
@@ -200,13 +199,13 @@ def _wrong_width(rows: pa.Table, feature: str, width: int | None, widths: dict[s
     return given & (lengths != width)
 
 
-def _add_piece(rows: pa.Table, work: Path, found: Scan) -> None:
+def _add_piece(rows: pa.Table, job: Job, found: Scan) -> None:
     extents = {name: extent_of(name, one_array(rows[name])) for name in rows.column_names if name != "split"}
     for name, extent in extents.items():
-        found.extents[name] = widen(name, found.extents.get(name), extent)
+        found.extents[name] = widen(name, found.extents.get(name, job.known.get(name)), extent)
     types = {name: _type(name, extent) for name, extent in extents.items()}
     piece = cast_columns(rows, types)
-    path = work / "pieces" / f"{len(found.pieces):05d}.arrow"
+    path = job.work / "pieces" / f"{len(found.pieces):05d}.arrow"
     write_arrow(path, piece)
     found.pieces.append(path)
     found.bytes += piece.nbytes
@@ -214,16 +213,19 @@ def _add_piece(rows: pa.Table, work: Path, found: Scan) -> None:
     if "split" in columns:
         columns["split"] = pc.equal(columns["split"], "validation").cast(pa.int8())
     columns["row"] = pa.array(np.arange(found.num_rows, found.num_rows + rows.num_rows))
-    found.keys.add(pa.table(columns), _bucket_of(columns["request"]))
+    requests = element_hash(columns["request"])
+    found.keys.add(pa.table(columns), _bucket_of(requests))
+    times = columns["time"].to_numpy().view(np.uint64)
+    found.digest = (found.digest + int(splitmix64(requests ^ splitmix64(times)).sum(dtype=np.uint64))) % (1 << 64)
     found.starts.append(found.num_rows + rows.num_rows)
 
 
-def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, quarantine: Quarantine, progress: Progress | None) -> None:
+def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, job: Job) -> None:
     number = 0
     for chunk in chunks:
         found.outcomes_in += chunk.rows.num_rows + _count(chunk, "outcomes")
         found.candidate_rows_in += _count(chunk, "impressions")
-        quarantine.add(chunk.rejected)
+        job.quarantine.add(chunk.rejected)
         columns = columns_of(chunk.rows, ("request", "candidate", "event", "value", "time"))
         if not chunk.rows.num_rows:
             continue
@@ -237,10 +239,9 @@ def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, quarantine: Quarantine,
                     )
         columns["outcome"] = pa.array(np.arange(number, number + chunk.rows.num_rows))
         number += chunk.rows.num_rows
-        found.outcomes.add(pa.table(columns), _bucket_of(columns["request"]))
-        if progress is not None:
-            progress("read outcomes", found.outcomes_in, None)
+        found.outcomes.add(pa.table(columns), _bucket_of(element_hash(columns["request"])))
+        job.report("read outcomes", found.outcomes_in, None)
 
 
-def _bucket_of(request: pa.Array) -> np.ndarray:
-    return (element_hash(request) % np.uint64(REQUEST_BUCKETS)).astype(np.int64)
+def _bucket_of(request_hashes: np.ndarray) -> np.ndarray:
+    return (request_hashes % np.uint64(REQUEST_BUCKETS)).astype(np.int64)

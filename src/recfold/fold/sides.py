@@ -105,7 +105,8 @@ def _add(
         reasons[wrong] = reason
     kept = without_faulty(f"side:{name}", kept, reasons, job.quarantine)
     for column in columns:
-        extents[column] = widen(column, extents.get(column), extent_of(column, one_array(kept[column])))
+        known = extents.get(column, job.known.get(column))
+        extents[column] = widen(column, known, extent_of(column, one_array(kept[column])))
     buckets.add(kept, _bucket_of(one_array(kept["key"]), buckets.count))
 
 

@@ -123,12 +123,14 @@ class Appended(Settings):
     """One day (or any other log) that was added to a table after its first fold.
 
     Args:
+        digest: as in `Manifest`, of its own impressions.
         cut: time (µs) from which on its samples are validation.
         samples: split -> samples that it added.
         changes: what it changed about the schema, in lines.
     """
 
     description: str
+    digest: str
     cut: int | None
     samples: dict[str, int]
     changes: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class Manifest(Settings):
         sketches: file that tells how many distinct ids a feature has once more samples are added.
         columns: name -> type of all columns of the parts, where days were added whose parts are different.
         appended: what was added, in order.
+        digest: of the requests and times of all impressions of the first fold, in any order.
         settings: the fold's settings, without those that change no byte.
         checksum: xxh64 of this file without this entry.
     """
@@ -163,6 +166,7 @@ class Manifest(Settings):
     sketches: FileEntry | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     appended: tuple[Appended, ...] = ()
+    digest: str = ""
     accounting: Accounting
     settings: dict[str, Any] = Field(default_factory=dict)
     checksum: str = ""
