@@ -42,7 +42,10 @@ def synth(
 
 def fold(
     logs: Annotated[Path, typer.Argument(help="Folder of the logs.")],
-    out: Annotated[Path, typer.Option(help="New folder for the folded table.")],
+    out: Annotated[Path, typer.Option(help="New folder for the folded table; with --append the table.")],
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the logs, another day's perhaps, to the table at OUT.")
+    ] = False,
     schema: Annotated[Path | None, typer.Option(help="features.toml; LOGS/features.toml by default.")] = None,
     adapter: Annotated[str | None, typer.Option(help="ebnerd, mind or movielens, instead of a schema.")] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Bound of the working set.")] = None,
@@ -56,7 +59,8 @@ def fold(
 ) -> None:
     """Join two logs, cluster by session, keep every distinct list once: a folded table.
 
-    Examples: recfold fold logs --out folded · recfold fold ebnerd_demo --adapter ebnerd --out folded/ebnerd
+    Examples: recfold fold logs --out folded · recfold fold ebnerd_demo --adapter ebnerd --out folded/ebnerd ·
+    recfold fold tuesday --append --out folded
     """
     from recfold.cli.show import show_accounting
     from recfold.fold import FoldSettings
@@ -73,7 +77,9 @@ def fold(
     if schema is not None and adapter is not None:
         raise InputError("--schema and --adapter exclude each other", todo="an adapter brings its own schema")
     with ShownProgress(errors()) as progress:
-        table = fold_logs(logs, out, schema=schema, adapter=adapter, settings=settings, progress=progress)
+        table = fold_logs(
+            logs, out, schema=schema, adapter=adapter, settings=settings, append=append, progress=progress
+        )
     console = output()
     found = describe(table)
     for line in found.inferred:

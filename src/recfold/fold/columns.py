@@ -109,6 +109,20 @@ def columns_of(table: pa.Table, wanted: Iterable[str]) -> dict[str, pa.Array]:
     return {name: one_array(table[name]) for name in wanted if name in table.column_names}
 
 
+def wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    """The one of two types of one shape that holds what both hold: integers, or floats.
+
+    >>> wider(pa.list_(pa.int8()), pa.list_(pa.int32()))
+    ListType(list<item: int32>)
+    """
+    return b if _width(b) > _width(a) else a
+
+
+def _width(type: pa.DataType) -> int:
+    inner = element_type(type)
+    return inner.bit_width if pa.types.is_integer(inner) or pa.types.is_floating(inner) else 0
+
+
 def element_type(type: pa.DataType) -> pa.DataType:
     """The type inside all lists.
 

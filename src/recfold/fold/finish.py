@@ -1,29 +1,29 @@
 """The last step: types, references and encodings of the whole table settled, parts written, everything counted."""
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import recfold
 from recfold.fold.assign import SPLITS
 from recfold.fold.buckets import read_arrow
-from recfold.fold.columns import element_type, narrowest
-from recfold.fold.dictionaries import MergedDictionary, merge_dictionaries
+from recfold.fold.columns import element_type, narrowest, wider
+from recfold.fold.item_dictionary import ItemDictionary, write_item_dictionary
 from recfold.fold.job import Job
-from recfold.fold.partition import FeatureCount, bytes_of, elements_of
+from recfold.fold.partition import FeatureCount
 from recfold.fold.prepare import Prepared
+from recfold.fold.sketch import Sketch, save_sketches
 from recfold.fold.tasks import FoldedFiles, WriteTask, Written, final_units, write_task
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource
 from recfold.spec import Schema
 from recfold.spec.hashing import INTEGER_HASH, STRING_HASH
-from recfold.table.files import Encodings, choose_encodings, column_bytes, row_group_bounds, write_parquet_stream
+from recfold.table import FoldedTable
+from recfold.table.files import Encodings, checksum, choose_encodings, row_group_bounds
 from recfold.table.lists import one_array
 from recfold.table.manifest import (
     Accounting,
@@ -35,6 +35,7 @@ from recfold.table.manifest import (
     SplitEntry,
 )
 
+SKETCHES = "sketches"
 _KEYS = ("session", "session.made", "user")
 _INDEXES = (".inverse", ".start", ".length")
 
@@ -45,42 +46,48 @@ class FoldedLogs:
 
     Attributes:
         schema: every feature has a group, a type and its number of distinct ids. prepared: what pass 1 found.
-        files: a split of a partition each, by partition.
+        files: a split of a partition each, by partition. sketches: distinct ids of each id feature.
     """
 
     schema: Schema
     prepared: Prepared
     files: list[FoldedFiles]
+    sketches: Mapping[str, Sketch]
 
 
-@dataclass(frozen=True)
-class _Dictionary:
-    """An item dictionary on disk: its file; by column its elements, their bytes in memory and compressed."""
+def write_table(
+    folder: Path,
+    source: LogSource,
+    found: FoldedLogs,
+    workers: Workers,
+    job: Job,
+    before: FoldedTable | None = None,
+) -> tuple[Manifest, dict[str, pa.DataType]]:
+    """Write the splits.
 
-    file: FileEntry
-    values: Mapping[str, int]
-    value_bytes: Mapping[str, int]
-    bytes: Mapping[str, int]
-    merged: MergedDictionary
-
-
-def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Workers, job: Job) -> Manifest:
-    """Write the splits and the rest of the quarantine.
-
+    Args:
+        before: the table that the parts are added to, under names that it has not used yet.
     Returns:
-        the manifest, whose accounting holds.
+        the manifest of the new parts, whose accounting holds; the columns of the new parts.
     """
     of_split = {split: [files for files in found.files if files.split == split] for split in SPLITS}
     of_split = {split: files for split, files in of_split.items() if files}
-    dictionaries: dict[str, dict[str, _Dictionary]] = {}
+    dictionaries: dict[str, dict[str, ItemDictionary]] = {}
     for split, files in of_split.items():
         (folder / split).mkdir(exist_ok=True)
         dictionaries[split] = {
-            group: _write_dictionary(folder / split / f"{group}.parquet", group, files, job)
+            group: write_item_dictionary(
+                folder / _dictionary_file(split, group, before),
+                group,
+                [entry.dictionaries[group] for entry in files],
+                found.schema,
+                job,
+                before,
+            )
             for group, spec in found.schema.groups.items()
             if spec.key == "item"
         }
-    tasks = _write_tasks(folder, found, of_split, dictionaries, job)
+    tasks = _write_tasks(folder, found, of_split, dictionaries, job, before)
     written: list[Written] = []
     for part in workers.map(write_task, tasks):
         written.append(part)
@@ -90,9 +97,10 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
     for split, files in of_split.items():
         parts[split], written = written[: len(files)], written[len(files) :]
         splits[split] = _split_entry(split, files, parts[split], dictionaries[split])
+    sketches = _write_sketches(folder, found.sketches, before)
     accounting = _account(found.prepared, splits)
     accounting.check()
-    return Manifest(
+    manifest = Manifest(
         recfold_version=recfold.__version__,
         schema=found.schema,
         hashes={"integer": INTEGER_HASH, "string": STRING_HASH},
@@ -116,9 +124,12 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
             for group in found.schema.groups
         },
         quarantine=found.prepared.quarantine,
+        sketches=sketches,
+        digest=found.prepared.digest,
         accounting=accounting,
         settings=_settings(found, job),
     )
+    return manifest, dict(tasks[0].columns)
 
 
 def _settings(found: FoldedLogs, job: Job) -> dict[str, Any]:
@@ -127,25 +138,16 @@ def _settings(found: FoldedLogs, job: Job) -> dict[str, Any]:
     return {**job.settings.model_dump(mode="json", exclude=irrelevant), "partitions": found.prepared.num_parts}
 
 
-def _write_dictionary(out: Path, group: str, files: Sequence[FoldedFiles], job: Job) -> _Dictionary:
-    paths = [entry.dictionaries[group] for entry in files]
-    types = {field.name: field.type for field in read_arrow(paths[0]).schema}
-    work = job.work / "merged" / f"{out.parent.name}-{group}"
-    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
-    merged = merge_dictionaries(paths, types, work, job.memory_bytes)
-    values: Counter[str] = Counter()
-    value_bytes: Counter[str] = Counter()
+def _dictionary_file(split: str, group: str, before: FoldedTable | None) -> str:
+    number = "" if before is None else f"-{len(before.manifest.appended) + 1:05d}"
+    return f"{split}/{group}{number}.parquet"
 
-    def counted() -> Iterator[pa.Table]:
-        for rows in merged.rows():
-            for name in rows.column_names:
-                elements = elements_of(one_array(rows[name]))
-                values[name] += len(elements)
-                value_bytes[name] += bytes_of(elements)
-            yield rows
 
-    entry = write_parquet_stream(out, counted(), job.settings.row_group_samples)
-    return _Dictionary(entry, values, value_bytes, column_bytes(pq.read_metadata(out)), merged)
+def _write_sketches(folder: Path, sketches: Mapping[str, Sketch], before: FoldedTable | None) -> FileEntry:
+    number = "" if before is None else f"-{len(before.manifest.appended) + 1:05d}"
+    path = folder / f"{SKETCHES}{number}.safetensors"
+    save_sketches(path, sketches)
+    return FileEntry(path=path.name, bytes=path.stat().st_size, rows=len(sketches), xxh64=checksum(path))
 
 
 def _dictionary_encodings(rows: pa.Table, job: Job) -> Encodings:
@@ -156,28 +158,31 @@ def _write_tasks(
     folder: Path,
     found: FoldedLogs,
     of_split: dict[str, list[FoldedFiles]],
-    dictionaries: dict[str, dict[str, _Dictionary]],
+    dictionaries: dict[str, dict[str, ItemDictionary]],
     job: Job,
+    before: FoldedTable | None,
 ) -> list[WriteTask]:
     """One per part; encodings are measured on the first units of the largest part of the first split."""
     last = _last_indexes(found.files)
     for split in dictionaries.values():
         last |= {
-            f"{group}.inverse": max(last[f"{group}.inverse"], entry.file.rows - 1) for group, entry in split.items()
+            f"{group}.inverse": max(last[f"{group}.inverse"], entry.merged.num_rows - 1)
+            for group, entry in split.items()
         }
     columns = _columns(found.files, last)
+    parts = {split: entry.parts for split, entry in before.manifest.splits.items()} if before is not None else {}
     tasks = [
         WriteTask(
             units=files.units,
             columns=columns,
-            remaps={group: entry.merged.remap(index) for group, entry in dictionaries[split].items()},
+            remaps={group: entry.merged.remap(index + 1) for group, entry in dictionaries[split].items()},
             dictionaries={
                 group: path for group, path in files.dictionaries.items() if found.schema.groups[group].key == "user"
             },
             encodings={},
             dictionary_encodings={},
             row_group_samples=job.settings.row_group_samples,
-            out=folder / split / f"part-{index:05d}.parquet",
+            out=folder / split / f"part-{len(parts.get(split, ())) + index:05d}.parquet",
             done=job.work / f"{split}-{index:05d}.json",
         )
         for split, entries in of_split.items()
@@ -215,21 +220,15 @@ def _columns(files: Sequence[FoldedFiles], last: dict[str, int]) -> dict[str, pa
                 name, type = f"sample.{name}", pa.list_(type)
             if name.endswith(_INDEXES) and name in last:
                 type = pa.list_(narrowest(-1, last[name]))
-            known = found.get(name)
-            found[name] = type if known is None or _width(type) > _width(known) else known
+            found[name] = wider(found[name], type) if name in found else type
     keys = [key for key in (*_KEYS, "first_time", "n") if key in found]
     samples = [name for name in found if name.startswith("sample.")]
     rest = [name for name in found if name not in keys and name not in samples]
     return {name: found[name] for name in (*keys, *samples, *rest)}
 
 
-def _width(type: pa.DataType) -> int:
-    inner = element_type(type)
-    return inner.bit_width if pa.types.is_integer(inner) else 0
-
-
 def _split_entry(
-    split: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, _Dictionary]
+    split: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, ItemDictionary]
 ) -> SplitEntry:
     def below(entry: FileEntry) -> FileEntry:
         return entry.model_copy(update={"path": f"{split}/{entry.path}"})
@@ -246,21 +245,21 @@ def _split_entry(
             )
             for part in parts
         ),
-        dictionaries={group: below(entry.file) for group, entry in dictionaries.items()},
-        distinct={**stored, **{group: entry.file.rows for group, entry in dictionaries.items()}},
+        dictionaries={group: (below(entry.file),) for group, entry in dictionaries.items() if entry.file is not None},
+        distinct={**stored, **{group: entry.rows for group, entry in dictionaries.items()}},
     )
 
 
 def _feature_stats(
-    name: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, _Dictionary]
+    name: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, ItemDictionary]
 ) -> FeatureStats:
     counts = [entry.features[name] for entry in files]
     column = f"feature.{name}"
     total = FeatureCount(*(sum(values) for values in zip(*(vars(count).values() for count in counts), strict=True)))
     for entry in dictionaries.values():
-        if column in entry.values:  # partitions have rows in common: what counts is the merged dictionary
+        if column in entry.merged.types:  # partitions have rows in common: what counts is what was written
             taken = sum(size for of, size in entry.value_bytes.items() if of.split(".")[1] == name)
-            total = FeatureCount(entry.file.rows, entry.values[column], total.expanded_values, taken)
+            total = FeatureCount(entry.rows, entry.values.get(column, 0), total.expanded_values, taken)
     sizes = [part.bytes for part in parts] + [entry.bytes for entry in dictionaries.values()]
     stored = sum(size for found in sizes for path, size in found.items() if path.split(".")[:2] == ["feature", name])
     return FeatureStats(**vars(total), bytes=stored)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import pyarrow as pa
 import xxhash
 
 import recfold
+from recfold.fold.append import append_settings, appended_manifest, appended_schema, known_extents, strays
 from recfold.fold.finish import FoldedLogs, resolve, write_table
 from recfold.fold.groups import declared_groups
 from recfold.fold.job import PROCESS_BYTES, Job
 from recfold.fold.prepare import COPIES, Partitions, prepare, prepared_before
 from recfold.fold.quarantine import Quarantine
 from recfold.fold.settings import FoldSettings
-from recfold.fold.sketch import Sketch, union
+from recfold.fold.sketch import Sketch, load_sketches, union
 from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, folded_files
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
@@ -38,6 +39,7 @@ def fold(
     schema: Schema | Path | str | None = None,
     adapter: str | None = None,
     settings: FoldSettings | None = None,
+    append: bool = False,
     progress: Progress | None = None,
 ) -> FoldedTable:
     """Join two logs, cluster them by session, keep every distinct list once, and write a folded table.
@@ -48,10 +50,13 @@ def fold(
 
     Args:
         logs: folder of the logs, or a source that is open already (its schema counts).
-        out: new folder for the table.
+        out: new folder for the table; with `append` the table.
         schema: what the columns are; `features.toml` in the folder of the logs where not given.
         adapter: a known data set instead of a schema.
         settings: how to fold.
+        append: add the logs, another day's perhaps, to the table at `out`: as parts of their own, joined and split
+            among themselves. Features may be wider than before or new (their `default` stands for the samples
+            before); whatever else differs is an error. The table is the old one until it is the new one.
         progress: told (what, done, total) now and then.
     Returns:
         the table, opened.
@@ -78,22 +83,73 @@ def fold(
     Source: RecD (Zhao et al., MLSys 2023).
     """
     out, settings = Path(out), settings or FoldSettings()
-    check_free(out)
+    if not append:
+        check_free(out)
+    before = open_table(out) if append else None
     source = _opened(logs, schema, adapter)
+    if before is not None:
+        settings = append_settings(before.manifest, settings)
+        source = replace(source, schema=appended_schema(before.schema, source.schema))
     if settings.fold_by == "user" and source.schema.keys.user is None:
         raise InputError("the logs have no user column to fold by", todo="fold by session or request")
+    return _fold_new(source, out, settings, progress) if before is None else _add(source, before, settings, progress)
+
+
+def _fold_new(source: LogSource, out: Path, settings: FoldSettings, progress: Progress | None) -> FoldedTable:
     with NewFolder(out) as folder:
-        work = folder.path / _WORK
-        _go_on_or_clear(folder, fold_key(source, settings))
-        work.mkdir(exist_ok=True)
-        job = Job(declared_groups(source.schema), settings, work, Quarantine(folder.path), progress)
+        key = _fold_key(source, settings)
+        _go_on_or_clear(folder, key)
+        job = _job(source, settings, folder.path / _WORK, Quarantine(folder.path), progress)
         with Workers(1) as workers:
-            folded = _folded(source, job, workers, folder)
-            manifest = write_table(folder.path, source, folded, workers, job)
-        shutil.rmtree(work)
+            found = _folded(source, job, workers, folder, key, {})
+            manifest, _ = write_table(folder.path, source, found, workers, job)
+        shutil.rmtree(job.work)
         write_manifest(folder.path, manifest)
         folder.finish()
     return open_table(out)
+
+
+def _add(source: LogSource, before: FoldedTable, settings: FoldSettings, progress: Progress | None) -> FoldedTable:
+    """Write new parts into the folder of a table, where nobody sees them, and then the manifest that names them."""
+    table = before.path
+    with Staging(table / ".append", table) as staging:
+        if open_table(table).manifest.checksum != before.manifest.checksum:
+            raise InputError(f"another process has added to {table} just now", todo="append again")
+        key = _fold_key(source, settings, before.manifest.checksum)
+        _go_on_or_clear(staging, key)
+        if not staging.keep:
+            _remove(strays(before))
+        manifest = before.manifest
+        quarantine = Quarantine(table, len(manifest.quarantine))
+        job = replace(
+            _job(source, settings, staging.path / _WORK, quarantine, progress),
+            known=known_extents(before),
+            digests=frozenset((manifest.digest, *(day.digest for day in manifest.appended))),
+        )
+        try:
+            with Workers(1) as workers:
+                sketches = load_sketches(table / manifest.sketches.path) if manifest.sketches is not None else {}
+                found = _folded(source, job, workers, staging, key, sketches)
+                day, columns = write_table(table, source, found, workers, job, before)
+            write_manifest(table, appended_manifest(before, day, columns))
+        except BaseException as error:
+            if not (staging.keep and isinstance(error, KeyboardInterrupt)):
+                _remove(strays(open_table(table)))
+            raise
+        _remove(strays(open_table(table)))
+    return open_table(table)
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for path in files:
+        path.unlink()
+
+
+def _job(
+    source: LogSource, settings: FoldSettings, work: Path, quarantine: Quarantine, progress: Progress | None
+) -> Job:
+    work.mkdir(exist_ok=True)
+    return Job(declared_groups(source.schema), settings, work, quarantine, progress)
 
 
 def _opened(logs: Path | str | LogSource, schema: Schema | Path | str | None, adapter: str | None) -> LogSource:
@@ -104,7 +160,7 @@ def _opened(logs: Path | str | LogSource, schema: Schema | Path | str | None, ad
     raise ValueError("an open source has its schema already: give no schema and no adapter with it")
 
 
-def fold_key(source: LogSource, settings: FoldSettings) -> str:
+def _fold_key(source: LogSource, settings: FoldSettings, before: str = "") -> str:
     """The same for two folds that give the same table; empty where nobody can tell."""
     if not source.identity:
         return ""
@@ -113,6 +169,7 @@ def fold_key(source: LogSource, settings: FoldSettings) -> str:
         source.identity,
         source.schema.model_dump(mode="json"),
         settings.model_dump(mode="json", exclude={"workers"}),
+        before,
     ]
     return xxhash.xxh64_hexdigest(json.dumps(said, sort_keys=True).encode())
 
@@ -126,12 +183,17 @@ def _go_on_or_clear(folder: Staging, key: str) -> None:
     folder.clear()
 
 
-def _folded(source: LogSource, job: Job, workers: Workers, folder: Staging) -> FoldedLogs:
-    """Everything up to folded partitions in the work folder; `workers` gets its number of processes."""
+def _folded(
+    source: LogSource, job: Job, workers: Workers, folder: Staging, key: str, sketches: Mapping[str, Sketch]
+) -> FoldedLogs:
+    """Everything up to folded partitions in the work folder; `workers` gets its number of processes.
+
+    Args:
+        sketches: distinct ids of the features of a table that is added to.
+    """
     partitions = prepared_before(job.work) if folder.keep else None
     if partitions is None:
         partitions = prepare(source, job)
-        key = fold_key(source, job.settings)
         if key:
             write_text(job.work / _KEY, key)
             folder.keep = True
@@ -141,14 +203,15 @@ def _folded(source: LogSource, job: Job, workers: Workers, folder: Staging) -> F
     for done, _ in enumerate(workers.map(fold_task, tasks), 1):
         job.report("fold", done, len(tasks))
     files: list[FoldedFiles] = []
-    sketches: dict[str, Sketch] = {}
+    together = dict(sketches)
     for task in tasks:
         for split in folded_files(task):
-            sketches |= {name: union([new, sketches.get(name, new)]) for name, new in split.sketches.items()}
+            together |= {name: union([new, together.get(name, new)]) for name, new in split.sketches.items()}
             files.append(replace(split, sketches={}))
     found = partitions.prepared
-    distinct = {name: sketch.count() for name, sketch in sketches.items()}
-    return FoldedLogs(resolve(found.log_schema, partitions.types, found.widths, distinct), found, files)
+    distinct = {name: sketch.count() for name, sketch in together.items()}
+    schema = resolve(found.log_schema, partitions.types, found.widths, distinct)
+    return FoldedLogs(schema, found, files, together)
 
 
 def _num_workers(partitions: Partitions, tasks: Sequence[FoldTask], job: Job) -> int:

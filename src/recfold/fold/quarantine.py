@@ -27,9 +27,11 @@ class Quarantine:
 
     Args:
         folder: the table that is being written.
+        first: number of its first file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int = 0) -> None:
+        self._first = first
         self._files: list[FileEntry] = []
         self._folder = folder
         self._counts: dict[str, Counter[str]] = {}
@@ -86,6 +88,6 @@ class Quarantine:
         folder = self._folder / "quarantine"
         folder.mkdir(exist_ok=True)
         table = pa.concat_tables(self._held)
-        entry = write_parquet(folder / f"part-{len(self._files):05d}.parquet", table, [0, table.num_rows])
+        entry = write_parquet(folder / f"part-{self._first + len(self._files):05d}.parquet", table, [0, table.num_rows])
         self._files.append(entry.model_copy(update={"path": f"quarantine/{entry.path}"}))
         self._held, self._held_bytes = [], 0

@@ -1,8 +1,11 @@
 """How many distinct ids a feature has: exact while they are few, a HyperLogLog sketch above."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 EXACT_LIMIT = 1 << 12
 _REGISTER_BITS = 14
@@ -54,6 +57,22 @@ def union(sketches: list[Sketch]) -> Sketch:
         return merged
     registers = merged.registers if merged.registers is not None else _registers(merged.hashes)
     return Sketch(None, np.maximum.reduce([registers, *large]))
+
+
+def save_sketches(path: Path, sketches: Mapping[str, Sketch]) -> None:
+    """Write the sketches of some features into one file."""
+    arrays = {f"hashes.{name}": found.hashes for name, found in sketches.items() if found.hashes is not None}
+    arrays |= {f"registers.{name}": s.registers for name, s in sketches.items() if s.registers is not None}
+    save_file(arrays, path)
+
+
+def load_sketches(path: Path) -> dict[str, Sketch]:
+    """The inverse of `save_sketches`."""
+    found = {}
+    for key, array in sorted(load_file(path).items()):
+        kind, _, name = key.partition(".")
+        found[name] = Sketch(array, None) if kind == "hashes" else Sketch(None, array)
+    return found
 
 
 def _registers(hashes: np.ndarray | None) -> np.ndarray:

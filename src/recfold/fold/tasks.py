@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import load_file, save_file
 
 from recfold.fold.arrange import UnitRule, arrange
 from recfold.fold.assign import SPLITS
@@ -17,7 +16,7 @@ from recfold.fold.columns import cast_column
 from recfold.fold.dictionaries import Remap
 from recfold.fold.partition import FeatureCount, Folded, fold_partition
 from recfold.fold.sides import SideFiles, refer
-from recfold.fold.sketch import Sketch
+from recfold.fold.sketch import Sketch, load_sketches, save_sketches
 from recfold.spec import Schema, Settings
 from recfold.table.files import Encodings, column_bytes, row_group_bounds, write_parquet, write_text
 from recfold.table.lists import flatten, list_array, offsets_of, one_array
@@ -124,9 +123,7 @@ def _store(folded: Folded, split: str, samples: int, out: Path) -> _Counted:
     write_arrow(out / _UNITS, folded.units)
     for number, table in enumerate(folded.dictionaries.values()):
         write_arrow(out / _DICTIONARY.format(number), table)
-    arrays = {f"hashes.{name}": found.hashes for name, found in folded.sketches.items() if found.hashes is not None}
-    arrays |= {f"registers.{name}": s.registers for name, s in folded.sketches.items() if s.registers is not None}
-    save_file(arrays, out / _SKETCHES)
+    save_sketches(out / _SKETCHES, folded.sketches)
     return _Counted(
         split=split,
         samples=int(samples),
@@ -138,7 +135,6 @@ def _store(folded: Folded, split: str, samples: int, out: Path) -> _Counted:
 
 
 def _stored(counted: _Counted, folder: Path) -> FoldedFiles:
-    arrays = load_file(folder / _SKETCHES)
     return FoldedFiles(
         split=counted.split,
         units=folder / _UNITS,
@@ -147,10 +143,7 @@ def _stored(counted: _Counted, folder: Path) -> FoldedFiles:
         columns={field.name: field.type for field in read_arrow(folder / _UNITS).schema},
         features=counted.features,
         lists=counted.lists,
-        sketches={
-            name.partition(".")[2]: Sketch(array, None) if name.startswith("hashes.") else Sketch(None, array)
-            for name, array in sorted(arrays.items())
-        },
+        sketches=load_sketches(folder / _SKETCHES),
         last=counted.last,
     )
 

@@ -57,6 +57,7 @@ def apply_overrides(settings: SettingsT, overrides: list[str], where: str = "--s
         InputError: no '=', an unknown key, or a value of the wrong type.
     """
     data = settings.model_dump()
+    given = set(settings.model_fields_set)
     for text in overrides:
         path, equals, raw = text.partition("=")
         if not equals or not path:
@@ -79,7 +80,8 @@ def apply_overrides(settings: SettingsT, overrides: list[str], where: str = "--s
         if not isinstance(node, dict):
             raise InputError(f"{where} {text!r}: {'.'.join(parents)!r} is a value, not a group of settings")
         node[leaf] = value
-    return type(settings).parse(data, where)
+        given.add((*parents, leaf)[0])
+    return type(settings).parse({name: value for name, value in data.items() if name in given}, where)
 
 
 def _first_error(cls: type[BaseModel], error: ValidationError, where: str) -> InputError:

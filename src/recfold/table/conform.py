@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from recfold.spec import SAMPLE_GROUP, InputError, Schema
+from recfold.table.expand import feature_columns
 from recfold.table.lists import flatten, list_array, offsets_of, one_array
 
 FALSE_KEY = "session.made"
@@ -20,7 +21,7 @@ class Columns:
     """The columns of every part of a table.
 
     Attributes:
-        types: column -> type, in order. schema: of the table.
+        types: column -> type, in order (those of dictionaries are in their files). schema: of the table.
     """
 
     types: Mapping[str, pa.DataType]
@@ -49,12 +50,11 @@ class Columns:
         """A dictionary (None: there was none yet, and everybody referred to a row of defaults)."""
         columns = {}
         for feature in self.schema.features_of(group):
-            for name in [f"feature.{feature}", f"feature.{feature}.weights"]:
-                if name in self.types:
-                    if rows is not None and name in rows.column_names:
-                        columns[name] = widened(one_array(rows[name]), self.types[name])
-                    else:
-                        columns[name] = self._defaults(name, self.types[name], 1 if rows is None else rows.num_rows)
+            for name, type in _dictionary_types(self.schema, feature).items():
+                if rows is not None and name in rows.column_names:
+                    columns[name] = widened(one_array(rows[name]), type)
+                else:
+                    columns[name] = self._defaults(name, type, 1 if rows is None else rows.num_rows)
         return pa.table(columns)
 
     def _group(self, column: str) -> str:
@@ -99,6 +99,16 @@ class Columns:
         feature = self.schema.features[column.split(".")[1]]
         default = feature.default if column == f"feature.{column.split('.')[1]}" else None
         return pa.repeat(pa.scalar(default, type), count)
+
+
+def _dictionary_types(schema: Schema, feature: str) -> dict[str, pa.DataType]:
+    """The columns of a feature in a dictionary, which is one row per thing."""
+    spec = schema.features[feature]
+    assert spec.type is not None
+    type = pa.type_for_alias(spec.type)
+    value, *weights = feature_columns(schema, feature)
+    found = {value: pa.list_(type) if spec.is_list or spec.kind == "vector" else type}
+    return found | {name: pa.list_(pa.float32()) for name in weights}
 
 
 def widened(column: pa.Array, type: pa.DataType) -> pa.Array:

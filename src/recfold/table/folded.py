@@ -217,6 +217,14 @@ class Part:
         for index in range(self.num_row_groups):
             yield expand_rows(self.row_group(index), manifest, dictionaries, self.split)
 
+    def types(self) -> dict[str, pa.DataType]:
+        """Name -> type of the columns of the file.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return {field.name: field.type for field in self._open().schema_arrow}
+
     def close(self) -> None:
         """Close the file; it opens again when it is read."""
         if self._file is not None:
