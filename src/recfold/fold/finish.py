@@ -32,6 +32,7 @@ from recfold.table.manifest import (
     Manifest,
     PartEntry,
     SplitEntry,
+    Weighed,
 )
 
 _KEYS = ("session", "session.made", "user")
@@ -44,7 +45,7 @@ class FoldedLogs:
 
     Attributes:
         schema: every feature has a group. joined: outcomes that joined. cut: time from which on samples are validation.
-        files: a split of a partition each, by partition.
+        files: a split of a partition each, by partition. weighed: what groups were weighed against.
     """
 
     schema: Schema
@@ -53,6 +54,7 @@ class FoldedLogs:
     cut: int | None
     num_parts: int
     files: list[FoldedFiles]
+    weighed: tuple[Weighed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def write_table(folder: Path, source: LogSource, found: FoldedLogs, workers: Wor
             }
             for group in found.schema.groups
         },
+        weighed=found.weighed,
         quarantine=job.quarantine.finish(),
         accounting=accounting,
         settings=_settings(found, job),

@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from recfold.fold.arrange import MINUTE_US, UnitRule, arrange
 from recfold.fold.assign import assign
+from recfold.fold.bits import element_hash
 from recfold.fold.buckets import Buckets
+from recfold.fold.choose import choose_groups
 from recfold.fold.cut import find_cut
 from recfold.fold.finish import FoldedLogs, resolve, write_table
-from recfold.fold.groups import choose_groups, declared_groups
+from recfold.fold.groups import declared_groups
 from recfold.fold.job import Job
 from recfold.fold.partition import UNIT
 from recfold.fold.quarantine import Quarantine
@@ -29,6 +31,7 @@ from recfold.logs import LogSource, open_logs
 from recfold.spec import InputError, Schema
 from recfold.table import FoldedTable, open_table
 from recfold.table.files import NewFolder, Progress, check_free, write_manifest
+from recfold.table.lists import one_array
 
 _PART_BYTES = 64 << 20
 _MAX_PARTS = 4096
@@ -36,7 +39,9 @@ _COPIES = 8
 """About how much memory folding a partition takes, in units of its size."""
 _SMALL_BYTES = 48 << 20
 """Below it starting processes takes longer than folding."""
-_SAMPLE_ROWS = 200_000
+_SAMPLE_ROWS = 1 << 15
+"""Groups are chosen on about so many samples."""
+_SAMPLE_SEED = 11
 
 
 def fold(
@@ -115,9 +120,8 @@ def _fold(source: LogSource, job: Job, workers: Workers) -> FoldedLogs:
     parts = scatter(scanned, assigned, job, num_parts)
     sides = prepare_sides(source, scanned, job, num_parts)
     rule = UnitRule(job.settings.fold_by, round(job.settings.session_gap_minutes * MINUTE_US))
-    schema = job.schema
-    if any(feature.group is None for feature in schema.features.values()):
-        schema = choose_groups(schema, _sample(parts, rule))
+    chosen = choose_groups(job.schema, _sample(parts, rule), scanned.num_rows, scanned.shapes)
+    schema = chosen.schema
     # where the user says how many partitions there are, there are so many
     most = job.memory_bytes // _COPIES if job.settings.partitions is None else 2 * scanned.bytes
     files_of = split_large(parts, scanned.bytes / scanned.num_rows, most, job)
@@ -132,7 +136,7 @@ def _fold(source: LogSource, job: Job, workers: Workers) -> FoldedLogs:
         job.report("fold", done, len(tasks))
     types = {**scanned.types(), **{name: type for side in sides.values() for name, type in side.types.items()}}
     resolved = resolve(schema, types, scanned.widths, {name: found.count() for name, found in sketches.items()})
-    return FoldedLogs(resolved, scanned, assigned.joined, cut, num_parts, files)
+    return FoldedLogs(resolved, scanned, assigned.joined, cut, num_parts, files, chosen.weighed)
 
 
 def _num_parts(scanned: Scan, job: Job) -> int:
@@ -157,10 +161,25 @@ def _num_cpus() -> int:
 
 
 def _sample(parts: Buckets, rule: UnitRule) -> pa.Table:
-    """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash."""
+    """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash.
+
+    Of a large partition all units of some users, by another hash, so that what repeats across a user's sessions does so
+    here too.
+    """
     used = parts.rows[parts.rows > 0]
     number = int(np.flatnonzero(parts.rows >= int(np.median(used)))[0])
     rows = arrange(read_rows(parts.files(number)), rule)
-    unit = rows[UNIT].to_numpy()
-    every = -(-rows.num_rows // _SAMPLE_ROWS)
-    return rows.filter(pa.array(unit % every == 0))
+    if rows.num_rows <= _SAMPLE_ROWS:
+        return rows
+    unit = one_array(rows[UNIT]).to_numpy()
+    begin = np.flatnonzero(np.diff(unit, prepend=-1))
+    counts = np.diff(np.append(begin, len(unit)))
+    owner = element_hash(one_array(rows["session"]).take(pa.array(begin)), _SAMPLE_SEED)
+    if "user" in rows.column_names:
+        user = one_array(rows["user"]).take(pa.array(begin))
+        owner = np.where(user.is_valid().to_numpy(zero_copy_only=False), element_hash(user, _SAMPLE_SEED), owner)
+    order = np.argsort(owner, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    kept = np.zeros(len(counts), bool)
+    kept[order[before < _SAMPLE_ROWS]] = True
+    return rows.filter(pa.array(np.repeat(kept, counts)))

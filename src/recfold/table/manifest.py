@@ -65,6 +65,37 @@ class GroupStats(Settings):
     index_bytes: int
 
 
+class Form(Settings):
+    """One way to store some features, estimated from a sample before the fold.
+
+    Args:
+        kind: `sample` for once per sample, or a kind of group. key: of a dictionary.
+        dedup_factor: expected samples per stored list; of a window group: expanded values per stored value.
+        bytes_per_sample: expected bytes before compression: values, list lengths and indexes.
+    """
+
+    kind: Literal["sample", "session", "window", "dictionary"]
+    key: Literal["user", "item"] | None = None
+    dedup_factor: float
+    bytes_per_sample: float
+
+
+class Weighed(Settings):
+    """What a group, or a feature that is stored per sample, was weighed against.
+
+    Args:
+        group: the group; 'sample' for a feature that is stored per sample.
+        features: of the group, or the one.
+        forms: those that are possible; the first is the stored one.
+        chosen: why the fold chose it; None where the schema says it.
+    """
+
+    group: str
+    features: tuple[str, ...]
+    forms: tuple[Form, ...]
+    chosen: str | None = None
+
+
 class Accounting(Settings):
     """Where every input row went.
 
@@ -108,6 +139,7 @@ class Manifest(Settings):
         log_schema: the schema as the fold resolved it (`schema` in the file).
         fold_by: the unit whose samples form a row.
         cut: time (µs) from which on samples are validation; None where the logs have a split column or nothing is cut.
+        weighed: what each choice of a group was weighed against; empty in tables that were folded without.
         settings: the fold's settings, without those that change no byte.
         checksum: xxh64 of this file without this entry.
     """
@@ -123,6 +155,7 @@ class Manifest(Settings):
     splits: dict[str, SplitEntry]
     features: dict[str, dict[str, FeatureStats]] = Field(default_factory=dict)
     groups: dict[str, dict[str, GroupStats]] = Field(default_factory=dict)
+    weighed: tuple[Weighed, ...] = ()
     quarantine: tuple[FileEntry, ...] = ()
     accounting: Accounting
     settings: dict[str, Any] = Field(default_factory=dict)
