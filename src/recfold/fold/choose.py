@@ -10,7 +10,7 @@ from recfold.spec import SAMPLE_GROUP, FeatureSpec, GroupSpec, Schema
 from recfold.table.manifest import Form, Weighed
 
 MARGIN = 1.25
-"""A form is chosen if the plainer one takes at least so many times its bytes: it has to pay for its index and gather."""
+"""A form is chosen if the plainer one takes at least so many times its bytes: it has to pay for its gather."""
 _SLACK = 1.05
 """A feature joins a session group if neither then stores more than 5 % more lists."""
 

@@ -1,4 +1,4 @@
-"""Groups that the schema says, completed: side tables are dictionaries, a group that says no kind is a session group."""
+"""Groups that the schema says, completed: side tables are dictionaries, a group without a kind is a session group."""
 
 from recfold.spec import SAMPLE_GROUP, GroupSpec, InputError, Schema
 

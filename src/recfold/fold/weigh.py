@@ -9,8 +9,8 @@ the length of every stored list, and the indexes in the narrowest integers that 
     window       merged list of each unit            inverse of n, start and length of U windows
     dictionary   R rows                              inverse of n
 
-A session's dedup factor is n / U = S / (1 + (S - 1) p), with S samples a unit and p the chance that a feature changes at
-the next sample; a window's is expanded / merged values = S l / (l + (S - 1) p a), with lists of length l and a new
+A session's dedup factor is n / U = S / (1 + (S - 1) p), with S samples a unit and p the chance that a feature changes
+at the next sample; a window's is expanded / merged values = S l / (l + (S - 1) p a), with lists of length l and a new
 elements a change.
 
 The rows of a dictionary of the whole log are estimated from above. Of the n samples here, of m owners (users, or units
@@ -98,13 +98,17 @@ class Weighing:
         self._sample = sample
         self._shapes = shapes
         unit = one_array(sample[UNIT]).to_numpy()
-        self.begins = np.ones(len(unit), bool)
-        self.begins[1:] = unit[1:] != unit[:-1]
+        self.begins = _steps(unit)
         self.num_units = int(self.begins.sum())
         self._unit = np.cumsum(self.begins) - 1
         split = sample["split"] if "split" in sample.column_names else None
         self._split = np.zeros(len(unit), np.int64) if split is None else _codes(element_hash(one_array(split)))
-        self._owner = self._owners("user")
+        self._owner = self._owners()
+        self._owner_change = _steps(self._owner)
+        self._keys = {
+            "user": (self._owner, self._owner_change) if "user" in sample.column_names else None,
+            "item": self._candidates(),
+        }
         self._facts: dict[str, _Facts] = {}
         self._windows: dict[tuple[str, ...], Windows | None] = {}
 
@@ -148,11 +152,12 @@ class Weighing:
         return self._form("window", factor, stored + index + self._inverse_bytes(first))
 
     def dictionary(self, features: Sequence[str], key: Key) -> Form:
-        code = _joined([self._split, *(self._of(name).code for name in features)])
-        _, first = np.unique(code, return_index=True)
+        at = np.flatnonzero(self.changes(features) | self._owner_change)
+        code = _joined([self._split[at], *(self._of(name).code[at] for name in features)])
+        first = at[np.unique(code, return_index=True)[1]]
         rows = float(len(first))
         if key == "item":
-            rows += (self.total / self.num_samples - 1) * _with_one_owner(code, self._owner)
+            rows += (self.total / self.num_samples - 1) * _with_one_owner(code, self._owner[at])
         else:
             rows *= self.total / self.num_samples
         rows = min(rows, float(self.total))
@@ -167,16 +172,17 @@ class Weighing:
 
     def belongs(self, features: Sequence[str], key: Key) -> bool:
         """Whether the values repeat along the candidate, or the user, inside a split."""
-        if key == "user":
-            if "user" not in self._sample.column_names:
-                return False
-            owner = self._owner
-        else:
-            if "candidate" not in self._sample.column_names:
-                return False
-            owner = _codes(element_hash(one_array(self._sample["candidate"])))
-        pairs = _joined([self._split, owner, *(self._of(name).code for name in features)])
-        return self.num_samples >= MIN_DEDUP_FACTOR * (int(pairs.max()) + 1)
+        found = self._keys[key]
+        if found is None:
+            return False
+        codes = [self._of(name).code for name in features]
+        most = self.num_samples / MIN_DEDUP_FACTOR
+        if any(int(code.max()) >= most for code in codes):
+            return False  # they do not repeat at all
+        owner, change = found
+        at = np.flatnonzero(self.changes(features) | change)
+        pairs = _joined([each[at] for each in (self._split, owner, *codes)])
+        return int(pairs.max()) + 1 <= most
 
     def values_bytes(self, feature: str, features: Sequence[str]) -> float:
         """What one of the features takes per sample in a session group of them, without the inverse."""
@@ -227,13 +233,20 @@ class Weighing:
         runs = np.bincount(self._unit[first])
         return self.num_samples * _width(int(runs.max()) - 1)
 
-    def _owners(self, name: str) -> np.ndarray:
+    def _owners(self) -> np.ndarray:
         """The user of each sample; where it is not known, its unit. [n]"""
-        if name not in self._sample.column_names:
+        if "user" not in self._sample.column_names:
             return self._unit
-        column = one_array(self._sample[name])
+        column = one_array(self._sample["user"])
         known = column.is_valid().to_numpy(zero_copy_only=False)
         return np.where(known, _codes(element_hash(column)), len(self._unit) + self._unit)
+
+    def _candidates(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The candidate of each sample, and where another one comes; None where the logs have none."""
+        if "candidate" not in self._sample.column_names:
+            return None
+        found = _codes(element_hash(one_array(self._sample["candidate"])))
+        return found, _steps(found)
 
     def _of(self, name: str) -> _Facts:
         if name not in self._facts:
@@ -286,6 +299,13 @@ def _lengths(facts: _Facts) -> np.ndarray:
 
 def _rows(column: pa.Array, rows: np.ndarray) -> Bits:
     return bits_of(column.take(pa.array(rows)))
+
+
+def _steps(codes: np.ndarray) -> np.ndarray:
+    """Which differ from the one before; the first does. [n] bool"""
+    found = np.ones(len(codes), bool)
+    found[1:] = codes[1:] != codes[:-1]
+    return found
 
 
 def _codes(hashes: np.ndarray) -> np.ndarray:
