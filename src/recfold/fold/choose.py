@@ -39,7 +39,7 @@ def choose_groups(
     1. Features that change at the same samples would share a session group; it pays from MIN_DEDUP_FACTOR samples a
        list on, if per sample they take MARGIN times its bytes. What is in no such group is stored per sample.
     2. Lists that line up, and whose windows overlap, would share a window group as long as one group takes no more than
-       two; values that repeat along the candidate (or user) would share a dictionary likewise.
+       two; values that are the candidate's (or user's) would share a dictionary likewise, if some are lists.
     3. Of these the one that saves most is taken if what its features took so far is MARGIN times its bytes; then the
        next, until none pays.
 
@@ -91,7 +91,7 @@ def explain(weighing: Weighing, features: Sequence[str], form: Form) -> str:
     if form.kind == "dictionary":
         whose = "the candidate" if form.key == "item" else "the user"
         rows = round(weighing.total / form.dedup_factor)
-        return f"repeats along {whose}: at most about {rows} rows for {weighing.total} samples, {factor}"
+        return f"belongs to {whose}: at most about {rows} rows for {weighing.total} samples, {factor}"
     return f"would not pay in a group: {measured} on {n} samples"
 
 
@@ -130,10 +130,10 @@ def _windows(weighing: Weighing, features: Sequence[str]) -> list[_Cluster]:
 
 
 def _dictionaries(weighing: Weighing, features: Sequence[str], key: Key) -> list[_Cluster]:
-    """Features whose values repeat along the key, as long as one dictionary takes no more than two."""
+    """Features whose values are the key's, as long as one dictionary takes no more than two."""
     clusters: list[_Cluster] = []
     for name in features:
-        if not weighing.belongs([name], key):
+        if not weighing.belongs(name, key):
             continue
         alone = weighing.dictionary([name], key)
         for number, cluster in enumerate(clusters):
@@ -153,7 +153,7 @@ def _best(weighing: Weighing, rest: Sequence[str], proposed: Sequence[_Cluster])
     for cluster in proposed:
         features = tuple(name for name in cluster.features if name in plain)
         features = tuple(name for name in features if plain[name] > _values_bytes(weighing, name, cluster.form))
-        if not features:
+        if not features or (cluster.form.kind == "dictionary" and not weighing.has_list(features)):
             continue
         form = _again(weighing, features, cluster.form)
         before = sum(plain[name] for name in features)

@@ -42,8 +42,8 @@ from recfold.table.lists import one_array, ranges
 from recfold.table.manifest import Form
 
 MIN_DEDUP_FACTOR = 1.25
-"""Below it a feature is stored once per sample: an inverse and a gather would cost about what they save. Values belong
-to a candidate (or user) if they repeat that often along it."""
+"""Below it a feature is stored once per sample: an inverse and a gather would cost about what they save."""
+MAX_CHANGE = 0.2
 LENGTH_BYTES = 4
 
 Key = Literal["user", "item"]
@@ -105,10 +105,11 @@ class Weighing:
         self._split = np.zeros(len(unit), np.int64) if split is None else _codes(element_hash(one_array(split)))
         self._owner = self._owners()
         self._owner_change = _steps(self._owner)
-        self._keys = {
-            "user": (self._owner, self._owner_change) if "user" in sample.column_names else None,
-            "item": self._candidates(),
-        }
+        candidate = None
+        if "candidate" in sample.column_names:
+            candidate = _codes(element_hash(one_array(sample["candidate"])))
+        user = self._owner if "user" in sample.column_names else None
+        self._neighbours = {"item": self._meetings(candidate), "user": self._meetings(user)}
         self._facts: dict[str, _Facts] = {}
         self._windows: dict[tuple[str, ...], Windows | None] = {}
 
@@ -116,10 +117,12 @@ class Weighing:
         """Every form in which these features can be stored together, by (kind, key).
 
         Once per sample and as a session group is always possible; as a window group where all are lists that line up;
-        as a dictionary where the logs have the key and the values repeat along it.
+        as a dictionary where all values are those of the key and some are lists.
         """
         found = [self.per_sample(features), self.session(features), self.window(features)]
-        found += [self.dictionary(features, key) for key in ("item", "user") if self.belongs(features, key)]
+        if self.has_list(features):
+            keys: tuple[Key, ...] = ("item", "user")
+            found += [self.dictionary(features, k) for k in keys if all(self.belongs(name, k) for name in features)]
         return {(form.kind, form.key): form for form in found if form is not None}
 
     def per_sample(self, features: Sequence[str]) -> Form:
@@ -170,19 +173,21 @@ class Weighing:
             bytes_per_sample=_rounded(stored / self.total),
         )
 
-    def belongs(self, features: Sequence[str], key: Key) -> bool:
-        """Whether the values repeat along the candidate, or the user, inside a split."""
-        found = self._keys[key]
-        if found is None:
+    def belongs(self, feature: str, key: Key) -> bool:
+        """Whether the values are the candidate's, or the user's: from one unit to the next one with the same key (in a
+        split) they differ at most MAX_CHANGE times as often as between any two samples.
+        """
+        before, after = self._neighbours[key]
+        if len(before) == 0:
             return False
-        codes = [self._of(name).code for name in features]
-        most = self.num_samples / MIN_DEDUP_FACTOR
-        if any(int(code.max()) >= most for code in codes):
-            return False  # they do not repeat at all
-        owner, change = found
-        at = np.flatnonzero(self.changes(features) | change)
-        pairs = _joined([each[at] for each in (self._split, owner, *codes)])
-        return int(pairs.max()) + 1 <= most
+        code = self._of(feature).code
+        differs = float((code[before] != code[after]).mean())
+        shares = np.bincount(code) / self.num_samples
+        return differs <= MAX_CHANGE * (1 - float((shares**2).sum()))
+
+    def has_list(self, features: Sequence[str]) -> bool:
+        """Whether any is a list or a vector: single values Parquet keeps in dictionaries of its own."""
+        return any(self._of(name).offsets is not None for name in features)
 
     def values_bytes(self, feature: str, features: Sequence[str]) -> float:
         """What one of the features takes per sample in a session group of them, without the inverse."""
@@ -241,12 +246,15 @@ class Weighing:
         known = column.is_valid().to_numpy(zero_copy_only=False)
         return np.where(known, _codes(element_hash(column)), len(self._unit) + self._unit)
 
-    def _candidates(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The candidate of each sample, and where another one comes; None where the logs have none."""
-        if "candidate" not in self._sample.column_names:
-            return None
-        found = _codes(element_hash(one_array(self._sample["candidate"])))
-        return found, _steps(found)
+    def _meetings(self, key: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of samples: the last one of a key in a unit, and the first in the next unit that has the key."""
+        if key is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        order = np.lexsort((np.arange(len(key)), key, self._split))
+        before, after = order[:-1], order[1:]
+        meet = (key[before] == key[after]) & (self._split[before] == self._split[after])
+        meet &= self._unit[before] != self._unit[after]
+        return before[meet], after[meet]
 
     def _of(self, name: str) -> _Facts:
         if name not in self._facts:
