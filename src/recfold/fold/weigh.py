@@ -1,6 +1,6 @@
 """What each way to store some features would take, estimated from whole units of the logs: pure functions of a sample.
 
-Bytes are those before compression, per sample of the log: elements (text: its UTF-8 and 4 bytes a string), 4 bytes for
+Bytes are those before compression, per sample of the log: elements (text: its UTF-8 and 4 bytes a string), 2 bytes for
 the length of every stored list, and the indexes in the narrowest integers that hold them.
 
     form         stored lists                        index
@@ -44,7 +44,9 @@ from recfold.table.manifest import Form
 MIN_DEDUP_FACTOR = 1.25
 """Below it a feature is stored once per sample: an inverse and a gather would cost about what they save."""
 MAX_CHANGE = 0.2
-LENGTH_BYTES = 4
+LENGTH_BYTES = 2
+"""Of a stored list: as much as the narrowest start and length of a window, so that a window has to save elements."""
+TEXT_BYTES = 4
 
 Key = Literal["user", "item"]
 
@@ -284,7 +286,7 @@ def _width(largest: int) -> int:
 def _element_bytes(values: pa.Array) -> np.ndarray | int:
     """Of every element, or of each where they are alike."""
     if pa.types.is_string(values.type):
-        return pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64) + LENGTH_BYTES
+        return pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64) + TEXT_BYTES
     return int(values.type.bit_width) // 8
 
 
