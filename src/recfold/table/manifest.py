@@ -173,6 +173,8 @@ class Manifest(Settings):
     def to_json(self) -> str:
         """The text of `manifest.json`, checksum filled in."""
         data = self.model_dump(mode="json", by_alias=True)
+        if not data["weighed"]:
+            del data["weighed"]  # as in tables from before there was one
         data["checksum"] = checksum_of(data)
         return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
