@@ -1,6 +1,7 @@
 """Which groups are chosen, and what they are weighed against."""
 
 import re
+import tempfile
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import recfold
 from recfold.batch import Batch
@@ -251,6 +254,48 @@ def test_the_choice_does_not_depend_on_workers_or_on_memory(undeclared: Any, tmp
     assert texts[0] == texts[1]
     weighed = [re.sub(r"(?s).*\"weighed\"", "", text).partition("quarantine")[0] for text in texts]
     assert weighed[0] == weighed[2]
+
+
+KINDS = {"a": "id", "b": "ids", "seen": "sequence", "dwell": "dense_sequence", "x": "dense", "v": "vector", "i": "ids"}
+RUN = st.tuples(st.integers(1, 6), st.integers(0, 3), st.integers(0, 2), st.integers(1, 3))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(RUN, min_size=1, max_size=8), st.sampled_from(["session", "request", "user"]))
+def test_whatever_is_chosen_comes_back(logs_of: Any, runs: list[tuple[int, int, int, int]], by: str) -> None:
+    """Sessions of n samples, in which histories move by `step`, of a few users and items; null and empty lists too."""
+    rows = []
+    for session, (n, user, null, step) in enumerate(runs):
+        for i in range(n):
+            item, moved = (session + i) % 4, list(range(i // 2 * step, i // 2 * step + 6))
+            history = None if null == 1 and i % 3 == 0 else moved[::-1] if session % 2 else moved
+            rows.append(
+                {
+                    "request": 100 * session + i,
+                    "candidate": item,
+                    "session": session,
+                    "user": user or None,
+                    "time": 1000 * session + i,
+                    "label.y": 0.0,
+                    "feature.a": user,
+                    "feature.b": [] if null == 2 else list(range(user, user + 9)),
+                    "feature.b.weights": [] if null == 2 else [0.5 * (i // 3)] * 9,
+                    "feature.seen": history,
+                    "feature.dwell": None if history is None else [0.25 * h for h in history],
+                    "feature.x": float(i),
+                    "feature.v": [0.0, -0.0, float(item)],
+                    "feature.i": [item] * 12,
+                }
+            )
+    features: dict[str, Any] = {name: {"kind": kind} for name, kind in KINDS.items()}
+    features["b"]["weights"] = "w"
+    keys = {"request": "r", "candidate": "c", "session": "s", "user": "u", "time": "t"}
+    schema = {"keys": keys, "labels": {"y": {"column": "y"}}, "features": features}
+    with tempfile.TemporaryDirectory() as folder:
+        how = FoldSettings(fold_by=by, split_time=0, workers=1)
+        table = fold(logs_of(schema, rows).source(), Path(folder) / "table", settings=how)
+        expanded = [row for found in table.expand() for row in found.to_pylist()]
+    assert sorted(expanded, key=lambda row: row["request"]) == [{**row, "split": "train"} for row in rows]
 
 
 def test_histories_of_movielens_become_a_window_group(real_logs: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from recfold.fold.arrange import MINUTE_US, UnitRule, arrange
 from recfold.fold.assign import assign
 from recfold.fold.bits import element_hash
-from recfold.fold.buckets import Buckets
+from recfold.fold.buckets import Buckets, read_arrow
 from recfold.fold.choose import choose_groups
 from recfold.fold.cut import find_cut
 from recfold.fold.finish import FoldedLogs, resolve, write_table
@@ -120,11 +121,11 @@ def _fold(source: LogSource, job: Job, workers: Workers) -> FoldedLogs:
     parts = scatter(scanned, assigned, job, num_parts)
     sides = prepare_sides(source, scanned, job, num_parts)
     rule = UnitRule(job.settings.fold_by, round(job.settings.session_gap_minutes * MINUTE_US))
-    chosen = choose_groups(job.schema, _sample(parts, rule), scanned.num_rows, scanned.shapes)
-    schema = chosen.schema
     # where the user says how many partitions there are, there are so many
     most = job.memory_bytes // _COPIES if job.settings.partitions is None else 2 * scanned.bytes
     files_of = split_large(parts, scanned.bytes / scanned.num_rows, most, job)
+    chosen = choose_groups(job.schema, _sample(files_of, rule), scanned.num_rows, scanned.shapes)
+    schema = chosen.schema
     tasks = [FoldTask(number, files, sides, schema, rule, job.work / "folded") for number, files in enumerate(files_of)]
     workers.count = _num_workers(scanned, parts, job)
     files: list[FoldedFiles] = []
@@ -160,15 +161,14 @@ def _num_cpus() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _sample(parts: Buckets, rule: UnitRule) -> pa.Table:
+def _sample(files_of: Sequence[tuple[Path, ...]], rule: UnitRule) -> pa.Table:
     """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash.
 
     Of a large partition all units of some users, by another hash, so that what repeats across a user's sessions does so
     here too.
     """
-    used = parts.rows[parts.rows > 0]
-    number = int(np.flatnonzero(parts.rows >= int(np.median(used)))[0])
-    rows = arrange(read_rows(parts.files(number)), rule)
+    counts = np.array([sum(read_arrow(path).num_rows for path in files) for files in files_of])
+    rows = arrange(read_rows(files_of[int(np.flatnonzero(counts >= int(np.median(counts)))[0])]), rule)
     if rows.num_rows <= _SAMPLE_ROWS:
         return rows
     unit = one_array(rows[UNIT]).to_numpy()
