@@ -19,7 +19,8 @@ def test_a_table_without_weighed_choices_is_inspected_as_before(golden: Path) ->
 
 
 def test_every_column_has_its_encoding(golden: Path) -> None:
-    found = inspect(golden)
+    assert inspect(golden).encodings == {}
+    found = inspect(golden, encodings=True)
     part = pq.read_schema(golden / "train" / "part-00000.parquet").names
     assert set(part) | {"feature.segment", "feature.topics", "feature.content"} == set(found.encodings)
     assert set(found.encodings.values()) <= {"dictionary", "plain", "byte-stream-split", "byte-stream-split + plain",
@@ -44,11 +45,11 @@ def test_the_encoding_that_was_asked_for_is_the_one_that_is_found(golden: Path, 
 def test_a_file_that_is_gone_is_named(copied: Path) -> None:
     (copied / "train" / "part-00000.parquet").unlink()
     with pytest.raises(InputError, match=r"train/part-00000.parquet is missing, but the manifest names it"):
-        inspect(copied)
+        inspect(copied, encodings=True)
 
 
 def test_an_inspection_as_json_holds_everything(golden: Path) -> None:
-    found = json.loads(inspection_json(inspect(golden)))
+    found = json.loads(inspection_json(inspect(golden, encodings=True)))
     assert found["path"] == str(golden)
     assert found["accounting"]["candidate_rows_in"] == 7
     assert found["encodings"]["n"] == "plain"

@@ -102,7 +102,7 @@ def inspect(
     from recfold.table import inspect as describe
 
     with ShownProgress(errors()) as progress:
-        found = describe(table, verify=verify, progress=progress)
+        found = describe(table, verify=verify, encodings=True, progress=progress)
     if as_json:
         typer.echo(inspection_json(found))
     else:

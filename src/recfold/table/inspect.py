@@ -86,7 +86,7 @@ class Inspection:
     Attributes:
         bytes: all files of all splits, quarantine excluded; raw_bytes: about what the expanded features take.
         verified: whether every checksum was compared.
-        encodings: of every column, keys and labels included, as those of a feature.
+        encodings: of every column, keys and labels included, as those of a feature; empty where not asked for.
     """
 
     path: Path
@@ -104,21 +104,28 @@ class Inspection:
     encodings: dict[str, str] = field(default_factory=dict)
 
 
-def inspect(table: FoldedTable | Path | str, *, verify: bool = False, progress: Progress | None = None) -> Inspection:
-    """Describe a folded table from its manifest and the footers of its files.
+def inspect(
+    table: FoldedTable | Path | str,
+    *,
+    verify: bool = False,
+    encodings: bool = False,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Describe a folded table from its manifest.
 
     Args:
         verify: also read every file and compare its checksum.
+        encodings: also read the footer of every file, which says how columns are encoded.
     Raises:
-        InputError: no such table, a file without a footer, or (with `verify`) a damaged file.
+        InputError: no such table, or (with `verify` or `encodings`) a damaged file.
     """
     opened = table if isinstance(table, FoldedTable) else open_table(table)
     if verify:
         opened.verify(progress)
     manifest = opened.manifest
     samples = sum(entry.samples for entry in manifest.splits.values())
-    encodings = opened.encodings()
-    features = tuple(_feature(opened, name, samples, encodings) for name in opened.schema.features)
+    held = opened.encodings() if encodings else {}
+    features = tuple(_feature(opened, name, samples, held) for name in opened.schema.features)
     splits = tuple(_split(opened, name) for name in opened.splits())
     return Inspection(
         path=opened.path,
@@ -127,13 +134,13 @@ def inspect(table: FoldedTable | Path | str, *, verify: bool = False, progress: 
         samples=samples,
         splits=splits,
         features=features,
-        groups=tuple(_group(opened, name, samples, encodings) for name in (*opened.schema.groups, SAMPLE_GROUP)),
+        groups=tuple(_group(opened, name, samples, held) for name in (*opened.schema.groups, SAMPLE_GROUP)),
         accounting=manifest.accounting,
         bytes=sum(split.bytes for split in splits),
         raw_bytes=sum(feature.raw_bytes for feature in features),
         inferred=manifest.inferred,
         verified=verify,
-        encodings=encodings,
+        encodings=held,
     )
 
 
