@@ -113,11 +113,11 @@ def _sessions(weighing: Weighing, features: Sequence[str]) -> list[_Cluster]:
 
 
 def _windows(weighing: Weighing, features: Sequence[str]) -> list[_Cluster]:
-    """Lists that take less as windows than as runs, with those that they move along with."""
+    """Lists whose windows overlap enough to pay, with those that they move along with."""
     clusters: list[_Cluster] = []
     for name in features:
-        alone = weighing.window([name])
-        if alone is None or alone.bytes_per_sample >= weighing.session([name]).bytes_per_sample:
+        found, alone = weighing.windows([name]), weighing.window([name])
+        if found is None or alone is None or found.overlap < MARGIN:
             continue
         for number, cluster in enumerate(clusters):
             both = weighing.window([*cluster.features, name])

@@ -23,7 +23,7 @@ Source: RecD (Zhao et al., MLSys 2023) for the dedup factors; Good (1953), "The 
 the chance q / m that the next one is new.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -47,15 +47,22 @@ MAX_CHANGE = 0.2
 LENGTH_BYTES = 2
 """Of a stored list: as much as the narrowest start and length of a window, so that a window has to save elements."""
 TEXT_BYTES = 4
+_REMEMBERED = 64
 
 Key = Literal["user", "item"]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What merging the windows of some features gave: lists, mean length, new elements a change, the growing end."""
+    """What merging the windows of some features gave.
+
+    Attributes:
+        overlap: elements of the windows per element of the merged lists.
+        mean_length: of a window. new_per_change: new elements when it changes. newest: the end that grows.
+    """
 
     merged: Merged
+    overlap: float
     mean_length: float
     new_per_change: float
     newest: Literal["last", "first"]
@@ -113,6 +120,8 @@ class Weighing:
         user = self._owner if "user" in sample.column_names else None
         self._neighbours = {"item": self._meetings(candidate), "user": self._meetings(user)}
         self._facts: dict[str, _Facts] = {}
+        self._change: dict[tuple[str, ...], np.ndarray] = {}
+        self._content: dict[tuple[str, ...], np.ndarray] = {}
         self._windows: dict[tuple[str, ...], Windows | None] = {}
 
     def forms(self, features: Sequence[str]) -> dict[tuple[str, str | None], Form]:
@@ -157,12 +166,12 @@ class Weighing:
         return self._form("window", factor, stored + index + self._inverse_bytes(first))
 
     def dictionary(self, features: Sequence[str], key: Key) -> Form:
+        code = self._contents(features)
         at = np.flatnonzero(self.changes(features) | self._owner_change)
-        code = _joined([self._split[at], *(self._of(name).code[at] for name in features)])
-        first = at[np.unique(code, return_index=True)[1]]
+        first = at[np.unique(code[at], return_index=True)[1]]
         rows = float(len(first))
         if key == "item":
-            rows += (self.total / self.num_samples - 1) * _with_one_owner(code, self._owner[at])
+            rows += (self.total / self.num_samples - 1) * _with_one_owner(code[at], self._owner[at])
         else:
             rows *= self.total / self.num_samples
         rows = min(rows, float(self.total))
@@ -198,7 +207,7 @@ class Weighing:
 
     def changes(self, features: Sequence[str]) -> np.ndarray:
         """Which samples start a run of all these features together. [n] bool"""
-        return reduce(np.logical_or, (self._of(name).change for name in features), self.begins)
+        return _grown(self._change, features, lambda name: self._of(name).change, np.logical_or)
 
     def line_up(self, features: Sequence[str]) -> bool:
         """Whether these are lists of the same length, and null together, in every row of the log."""
@@ -228,6 +237,7 @@ class Weighing:
         moves = np.diff(merged.start)[same & (length[1:] > 0) & (length[:-1] > 0)]
         return Windows(
             merged,
+            overlap=int(length.sum()) / max(len(merged.take), 1),
             mean_length=float(length.mean()),
             new_per_change=max(0.0, (len(merged.take) - float(length[began].sum())) / changes) if changes else 0.0,
             newest="first" if (moves < 0).sum() > (moves > 0).sum() else "last",
@@ -258,6 +268,11 @@ class Weighing:
         meet &= self._unit[before] != self._unit[after]
         return before[meet], after[meet]
 
+    def _contents(self, features: Sequence[str]) -> np.ndarray:
+        """A number for each content of all these features in a split. [n]"""
+        found = _grown(self._content, features, lambda name: self._of(name).code, lambda a, b: _joined([a, b]))
+        return _joined([self._split, found])
+
     def _of(self, name: str) -> _Facts:
         if name not in self._facts:
             self._facts[name] = self._facts_of(name)
@@ -272,6 +287,25 @@ class Weighing:
         first = np.flatnonzero(change)
         code = _joined([_codes(content_hash(_rows(column, first))) for column in columns])[np.cumsum(change) - 1]
         return _Facts(columns, bits[0].offsets, bits[0].null_row, sizes, change, own, code)
+
+
+def _grown(
+    known: dict[tuple[str, ...], np.ndarray],
+    features: Sequence[str],
+    of: Callable[[str], np.ndarray],
+    add: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """What all features have together, from what is `known` of all but the last; the last few answers are kept:
+    groups are tried one feature longer each time.
+    """
+    wanted = tuple(features)
+    if wanted not in known:
+        before = known.get(wanted[:-1])
+        found = reduce(add, map(of, wanted)) if before is None else add(before, of(wanted[-1]))
+        if len(known) >= _REMEMBERED:
+            known.pop(next(iter(known)))
+        known[wanted] = found
+    return known[wanted]
 
 
 def _rounded(value: float) -> float:
