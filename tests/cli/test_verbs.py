@@ -1,6 +1,7 @@
 """Every verb does what its help says, and prints what it did."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ def test_the_whole_road(cli: Any, tmp_path: Path) -> None:
     assert "candidate rows 800 = 640 train + 160 validation + 0 in quarantine" in ran.out
     ran = cli("inspect", table, "--verify")
     assert "every file has the checksum that the manifest says" in ran.out
-    assert "user_a" in ran.out
+    assert "user_a is stored as a session group: about" in ran.out
+    assert "per sample: " in ran.out
+    ran = cli("inspect", table, "--json")
+    assert json.loads(ran.out)["samples"] == 800
     ran = cli("train", table, "--out", run, "--model", "dlrm", "--order", "time", "--fold", "lookups", *SMALL)
     assert ran.code == 0, ran.err
     assert "trained 3 steps" in ran.out

@@ -97,17 +97,22 @@ def fold(
 def inspect(
     table: Annotated[Path, typer.Argument(help="A folded table.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare its checksum.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
 ) -> None:
-    """Show what a folded table holds: dedup factor, bytes and ids per feature and group, and the accounting.
+    """Show what a folded table holds: dedup factor, bytes, encodings and ids per feature and group, why each group was
+    chosen and what another choice would cost, and the accounting.
 
-    Example: recfold inspect folded --verify
+    Examples: recfold inspect folded --verify · recfold inspect folded --json
     """
-    from recfold.cli.show import show_inspection
+    from recfold.cli.show import inspection_json, show_inspection
     from recfold.table import inspect as describe
 
     with ShownProgress(errors()) as progress:
-        found = describe(table, verify=verify, progress=progress)
-    show_inspection(output(), found)
+        found = describe(table, verify=verify, encodings=True, progress=progress)
+    if as_json:
+        typer.echo(inspection_json(found))
+    else:
+        show_inspection(output(), found)
 
 
 def expand(

@@ -1,8 +1,13 @@
 """Results as tables and lines."""
 
+import json
+from dataclasses import asdict
+
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table as Grid
 
+from recfold.spec import SAMPLE_GROUP
 from recfold.table import Accounting, Inspection
 
 
@@ -26,12 +31,14 @@ def show_inspection(console: Console, found: Inspection) -> None:
             f"{group.lists:,}",
             f"{group.dedup_factor:.2f}",
             f"{group.bytes:,}",
-            group.chosen or "by the schema",
+            group.chosen or ("" if group.kind == SAMPLE_GROUP else "by the schema"),
         )
     console.print(groups)
+    _show_choices(console, found)
     features = Grid(title="features", title_justify="left")
     for name in ("feature", "kind", "group", "type", "dedup factor", "values", "if expanded", "distinct ids", "bytes"):
         features.add_column(name, justify="left" if name in ("feature", "kind", "group", "type") else "right")
+    features.add_column("encoding")
     for feature in found.features:
         features.add_row(
             feature.name,
@@ -43,11 +50,36 @@ def show_inspection(console: Console, found: Inspection) -> None:
             f"{feature.expanded_values:,}",
             "" if feature.distinct is None else f"{feature.distinct:,}",
             f"{feature.bytes:,}",
+            " / ".join(feature.encodings.values()),
         )
     console.print(features)
     show_accounting(console, found.accounting)
     if found.verified:
         console.print("every file has the checksum that the manifest says")
+
+
+def _show_choices(console: Console, found: Inspection) -> None:
+    """What each choice takes and what others would; features that are stored per sample alike in one line."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for group in found.groups:
+        if group.explained:
+            console.print(f"{group.name} is stored as {'; '.join(group.explained)}", highlight=False, soft_wrap=True)
+    for feature in found.features:
+        if feature.explained:
+            why = [] if feature.chosen is None else [feature.chosen]
+            alike.setdefault((*feature.explained, *why), []).append(feature.name)
+    for text, names in alike.items():
+        verb = "is" if len(names) == 1 else "are"
+        console.print(f"{', '.join(names)} {verb} stored {'; '.join(text)}", highlight=False, soft_wrap=True)
+
+
+def inspection_json(found: Inspection) -> str:
+    """An inspection as JSON."""
+    return json.dumps(asdict(found), default=_plain, indent=1, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 def show_accounting(console: Console, accounting: Accounting) -> None:

@@ -172,6 +172,7 @@ def appended_manifest(table: FoldedTable, day: Manifest, columns: Mapping[str, p
             "splits": splits,
             "features": _stats(before.features, day.features, _feature),
             "groups": _stats(before.groups, day.groups, _group),
+            "weighed": day.weighed,
             "quarantine": (*before.quarantine, *day.quarantine),
             "sketches": day.sketches,
             "columns": {name: type_text(type) for name, type in together.items()},

@@ -123,6 +123,7 @@ def write_table(
             }
             for group in found.schema.groups
         },
+        weighed=found.prepared.weighed,
         quarantine=found.prepared.quarantine,
         sketches=sketches,
         digest=found.prepared.digest,

@@ -1,6 +1,6 @@
 """Pass 1 as a whole: logs in, samples in partitions on disk, and a document from which a later process can go on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from recfold.fold.arrange import UnitRule, arrange
 from recfold.fold.assign import assign
-from recfold.fold.buckets import Buckets, read_arrow, write_arrow
+from recfold.fold.bits import element_hash
+from recfold.fold.buckets import read_arrow, write_arrow
+from recfold.fold.choose import choose_groups
 from recfold.fold.cut import find_cut
-from recfold.fold.groups import choose_groups
 from recfold.fold.job import Job
 from recfold.fold.partition import UNIT
 from recfold.fold.scan import Scan, scan
@@ -23,13 +24,16 @@ from recfold.logs import LogSource
 from recfold.spec import InputError, Schema, Settings
 from recfold.table.expand import feature_columns
 from recfold.table.files import write_text
-from recfold.table.manifest import FileEntry
+from recfold.table.lists import one_array
+from recfold.table.manifest import FileEntry, Weighed
 
 PART_BYTES = 64 << 20
 MAX_PARTS = 4096
 COPIES = 8
 """About how much memory folding a partition takes, in units of its size."""
-_SAMPLE_ROWS = 200_000
+_SAMPLE_ROWS = 1 << 15
+"""Groups are chosen on about so many samples."""
+_SAMPLE_SEED = 11
 _DOCUMENT = "prepared.json"
 _TYPES = "types.arrow"
 
@@ -45,7 +49,7 @@ class Prepared(Settings):
     """What pass 1 leaves in the work folder; paths are below it.
 
     Args:
-        log_schema: every feature has a group.
+        log_schema: every feature has a group; weighed: what groups were weighed against.
         widths: vector feature -> floats.
         candidate_rows_in, outcomes_in, joined: for the accounting.
         cut: time (µs) from which on samples are validation.
@@ -56,6 +60,7 @@ class Prepared(Settings):
     """
 
     log_schema: Schema
+    weighed: tuple[Weighed, ...]
     widths: dict[str, int]
     candidate_rows_in: int
     outcomes_in: int
@@ -112,19 +117,18 @@ def prepare(source: LogSource, job: Job) -> Partitions:
     assigned = assign(scanned, job, cut, num_parts)
     parts = scatter(scanned, assigned, job, num_parts)
     sides = prepare_sides(source, scanned, job, num_parts)
-    schema = job.schema
-    if any(feature.group is None for feature in schema.features.values()):
-        schema = choose_groups(schema, _sample(parts, unit_rule(job)))
     # where the user says how many partitions there are, there are so many
     most = job.memory_bytes // COPIES if job.settings.partitions is None else 2 * scanned.bytes
     files_of = split_large(parts, scanned.bytes / scanned.num_rows, most, job)
+    chosen = choose_groups(job.schema, _sample(files_of, unit_rule(job)), scanned.num_rows, scanned.shapes)
     types = {**scanned.types(), **{name: type for side in sides.values() for name, type in side.types.items()}}
 
     def below(path: Path) -> str:
         return path.relative_to(job.work).as_posix()
 
     prepared = Prepared(
-        log_schema=schema,
+        log_schema=chosen.schema,
+        weighed=chosen.weighed,
         widths=scanned.widths,
         candidate_rows_in=scanned.candidate_rows_in,
         outcomes_in=scanned.outcomes_in,
@@ -166,11 +170,25 @@ def _num_parts(scanned: Scan, job: Job) -> int:
     return min(max(1, -(-scanned.bytes // max(size, 1))), MAX_PARTS)
 
 
-def _sample(parts: Buckets, rule: UnitRule) -> pa.Table:
-    """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash."""
-    used = parts.rows[parts.rows > 0]
-    number = int(np.flatnonzero(parts.rows >= int(np.median(used)))[0])
-    rows = arrange(read_rows(parts.files(number)), rule)
-    unit = rows[UNIT].to_numpy()
-    every = -(-rows.num_rows // _SAMPLE_ROWS)
-    return rows.filter(pa.array(unit % every == 0))
+def _sample(files_of: Sequence[tuple[Path, ...]], rule: UnitRule) -> pa.Table:
+    """Whole units of one partition of ordinary size, for choosing groups: users go to partitions by hash.
+
+    Of a large partition all units of some users, by another hash, so that what repeats across a user's sessions does so
+    here too.
+    """
+    counts = np.array([sum(read_arrow(path).num_rows for path in files) for files in files_of])
+    rows = arrange(read_rows(files_of[int(np.flatnonzero(counts >= int(np.median(counts)))[0])]), rule)
+    if rows.num_rows <= _SAMPLE_ROWS:
+        return rows
+    unit = one_array(rows[UNIT]).to_numpy()
+    begin = np.flatnonzero(np.diff(unit, prepend=-1))
+    counts = np.diff(np.append(begin, len(unit)))
+    owner = element_hash(one_array(rows["session"]).take(pa.array(begin)), _SAMPLE_SEED)
+    if "user" in rows.column_names:
+        user = one_array(rows["user"]).take(pa.array(begin))
+        owner = np.where(user.is_valid().to_numpy(zero_copy_only=False), element_hash(user, _SAMPLE_SEED), owner)
+    order = np.argsort(owner, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    kept = np.zeros(len(counts), bool)
+    kept[order[before < _SAMPLE_ROWS]] = True
+    return rows.filter(pa.array(np.repeat(kept, counts)))

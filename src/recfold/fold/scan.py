@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from recfold.fold.bits import element_hash
 from recfold.fold.buckets import Buckets, read_arrow, write_arrow
@@ -32,6 +33,7 @@ class Scan:
         pieces: files of impressions in the order they came; starts: number of the first row of each, and the total.
         extents: canonical column -> what it holds. widths: vector feature -> floats.
         keys: row number and keys of the impressions, by hash of the request; outcomes likewise.
+        shapes: list feature -> a digest of its lengths and nulls in every row: features that have the same line up.
         bytes: of all pieces in memory.
         digest: sum of hashes of the requests and times.
     """
@@ -42,6 +44,7 @@ class Scan:
     starts: list[int] = field(default_factory=lambda: [0])
     extents: dict[str, Extent] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     candidate_rows_in: int = 0
     outcomes_in: int = 0
@@ -204,6 +207,9 @@ def _add_piece(rows: pa.Table, job: Job, found: Scan) -> None:
     for name, extent in extents.items():
         found.extents[name] = widen(name, found.extents.get(name, job.known.get(name)), extent)
     types = {name: _type(name, extent) for name, extent in extents.items()}
+    for name, extent in extents.items():
+        if extent.list and name.startswith("feature."):
+            found.shapes[name] = _shape(found.shapes.get(name, ""), one_array(rows[name]))
     piece = cast_columns(rows, types)
     path = job.work / "pieces" / f"{len(found.pieces):05d}.arrow"
     write_arrow(path, piece)
@@ -245,3 +251,10 @@ def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, job: Job) -> None:
 
 def _bucket_of(request_hashes: np.ndarray) -> np.ndarray:
     return (request_hashes % np.uint64(REQUEST_BUCKETS)).astype(np.int64)
+
+
+def _shape(known: str, column: pa.Array) -> str:
+    """The digest of the rows so far and these."""
+    flat = flatten(column)
+    lengths = flat.lengths if flat.null is None else np.where(flat.null, -1, flat.lengths)
+    return xxhash.xxh3_128_hexdigest(known.encode() + np.ascontiguousarray(lengths).tobytes())

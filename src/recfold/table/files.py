@@ -120,6 +120,23 @@ def column_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
     return found
 
 
+def column_encodings(metadata: pq.FileMetaData) -> dict[str, str]:
+    """How the first row group holds each column, lists taken off its path: dictionary, plain, byte-stream-split, ..."""
+    if metadata.num_row_groups == 0:
+        return {}
+    row_group = metadata.row_group(0)
+    chunks = [row_group.column(number) for number in range(row_group.num_columns)]
+    return {chunk.path_in_schema.split(".list.")[0]: _encoding_of(chunk.encodings) for chunk in chunks}
+
+
+def _encoding_of(encodings: Sequence[str]) -> str:
+    """The one of the elements: RLE and bit packing are those of list levels, a dictionary's own page is plain."""
+    if any(encoding in encodings for encoding in ("RLE_DICTIONARY", "PLAIN_DICTIONARY")):
+        return "dictionary"
+    rest = [encoding for encoding in encodings if encoding not in ("RLE", "BIT_PACKED")]
+    return (rest[0] if rest else encodings[0]).lower().replace("_", "-")
+
+
 def parquet_paths(schema: pa.Schema) -> dict[str, pa.DataType]:
     """Parquet path -> element type of each leaf; columns are scalars or lists of lists."""
     found = {}

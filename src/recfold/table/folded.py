@@ -1,6 +1,7 @@
 """An open folded table: its splits, its parts, and the raw columns of their row groups."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from recfold.spec import InputError, Schema, unknown
 from recfold.table.conform import Columns, type_of_text
 from recfold.table.expand import expand_rows
-from recfold.table.files import Progress, checksum
+from recfold.table.files import Progress, checksum, column_encodings
 from recfold.table.manifest import FileEntry, Manifest, PartEntry, load_manifest
 
 _MISSING = "is missing, but the manifest names it"
@@ -107,6 +108,22 @@ class FoldedTable:
         for name in self.splits() if split is None else (split,):
             for part in self.parts(name):
                 yield from part.expand(self.manifest)
+
+    def encodings(self) -> dict[str, str]:
+        """Column of a part or dictionary -> how Parquet holds its elements; only the files' footers are read.
+
+        Raises:
+            InputError: a file is missing or has no footer.
+        """
+        found: dict[str, set[str]] = {}
+        for split in self.manifest.splits.values():
+            files = [file for part in split.parts for file in (part.file, *part.dictionaries.values())]
+            shared = [file for entries in split.dictionaries.values() for file in entries]
+            for file in (*files, *shared):
+                path = self.path / file.path
+                for column, encoding in column_encodings(_read(path, partial(pq.read_metadata, path))).items():
+                    found.setdefault(column, set()).add(encoding)
+        return {column: " + ".join(sorted(each)) for column, each in found.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts": {}}

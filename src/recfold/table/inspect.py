@@ -1,12 +1,15 @@
 """What a folded table holds and what folding it saved, as typed values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recfold.spec import SAMPLE_GROUP
+from recfold.table.expand import feature_columns
+from recfold.table.explain import explain
 from recfold.table.files import Progress
 from recfold.table.folded import FoldedTable, open_table
-from recfold.table.manifest import Accounting
+from recfold.table.manifest import Accounting, Form, Weighed
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class FeatureInspection:
         values: elements stored; expanded_values: elements if every sample had its own copy.
         distinct: about how many distinct ids occur; None for features without ids.
         bytes: compressed on disk; raw_bytes: about what the expanded values take in memory.
+        encodings: column -> how Parquet holds its elements: dictionary, plain or byte-stream-split; several, with a
+            plus, where files differ.
+        chosen: why the fold stores it per sample; None for a feature of a group, or where the user wrote it.
+        explained: of a feature that is stored per sample: what that takes, and what other forms would.
     """
 
     name: str
@@ -32,6 +39,9 @@ class FeatureInspection:
     distinct: int | None
     bytes: int
     raw_bytes: int
+    encodings: dict[str, str] = field(default_factory=dict)
+    chosen: str | None = None
+    explained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,9 @@ class GroupInspection:
         lists: distinct lists stored; dedup_factor: samples per distinct list.
         bytes: compressed, inverse and features.
         chosen: why the fold chose it; None where the user wrote it.
+        explained: what it takes, and what other forms would; empty where there is no other.
+        encodings: of its index columns, as those of a feature.
+        forms: what it was weighed against, the stored form first.
     """
 
     name: str
@@ -52,6 +65,9 @@ class GroupInspection:
     dedup_factor: float
     bytes: int
     chosen: str | None
+    explained: tuple[str, ...] = ()
+    encodings: dict[str, str] = field(default_factory=dict)
+    forms: tuple[Form, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class Inspection:
     Attributes:
         bytes: all files of all splits, quarantine excluded; raw_bytes: about what the expanded features take.
         verified: whether every checksum was compared.
+        encodings: of every column, keys and labels included, as those of a feature; empty where not asked for.
     """
 
     path: Path
@@ -84,22 +101,31 @@ class Inspection:
     raw_bytes: int
     inferred: tuple[str, ...]
     verified: bool
+    encodings: dict[str, str] = field(default_factory=dict)
 
 
-def inspect(table: FoldedTable | Path | str, *, verify: bool = False, progress: Progress | None = None) -> Inspection:
+def inspect(
+    table: FoldedTable | Path | str,
+    *,
+    verify: bool = False,
+    encodings: bool = False,
+    progress: Progress | None = None,
+) -> Inspection:
     """Describe a folded table from its manifest.
 
     Args:
         verify: also read every file and compare its checksum.
+        encodings: also read the footer of every file, which says how columns are encoded.
     Raises:
-        InputError: no such table, or (with `verify`) a damaged file.
+        InputError: no such table, or (with `verify` or `encodings`) a damaged file.
     """
     opened = table if isinstance(table, FoldedTable) else open_table(table)
     if verify:
         opened.verify(progress)
     manifest = opened.manifest
     samples = sum(entry.samples for entry in manifest.splits.values())
-    features = tuple(_feature(opened, name, samples) for name in opened.schema.features)
+    held = opened.encodings() if encodings else {}
+    features = tuple(_feature(opened, name, samples, held) for name in opened.schema.features)
     splits = tuple(_split(opened, name) for name in opened.splits())
     return Inspection(
         path=opened.path,
@@ -108,17 +134,19 @@ def inspect(table: FoldedTable | Path | str, *, verify: bool = False, progress: 
         samples=samples,
         splits=splits,
         features=features,
-        groups=tuple(_group(opened, name, samples) for name in (*opened.schema.groups, SAMPLE_GROUP)),
+        groups=tuple(_group(opened, name, samples, held) for name in (*opened.schema.groups, SAMPLE_GROUP)),
         accounting=manifest.accounting,
         bytes=sum(split.bytes for split in splits),
         raw_bytes=sum(feature.raw_bytes for feature in features),
         inferred=manifest.inferred,
         verified=verify,
+        encodings=held,
     )
 
 
-def _feature(table: FoldedTable, name: str, samples: int) -> FeatureInspection:
+def _feature(table: FoldedTable, name: str, samples: int, encodings: Mapping[str, str]) -> FeatureInspection:
     spec = table.schema.features[name]
+    weighed = _weighed(table, SAMPLE_GROUP, name)
     stats = table.manifest.features[name].values()
     lists = sum(entry.lists for entry in stats)
     return FeatureInspection(
@@ -133,16 +161,25 @@ def _feature(table: FoldedTable, name: str, samples: int) -> FeatureInspection:
         distinct=spec.distinct,
         bytes=sum(entry.bytes for entry in stats),
         raw_bytes=sum(entry.expanded_values * entry.value_bytes // max(entry.values, 1) for entry in stats),
+        encodings={c: encodings[c] for c in feature_columns(table.schema, name) if c in encodings},
+        chosen=weighed.chosen if weighed is not None else None,
+        explained=explain(weighed) if weighed is not None else (),
     )
 
 
-def _group(table: FoldedTable, name: str, samples: int) -> GroupInspection:
+def _weighed(table: FoldedTable, group: str, feature: str) -> Weighed | None:
+    """What the group of a feature was weighed against."""
+    return next((w for w in table.manifest.weighed if w.group == group and feature in w.features), None)
+
+
+def _group(table: FoldedTable, name: str, samples: int, encodings: Mapping[str, str]) -> GroupInspection:
     features = table.schema.features_of(name)
     stored = sum(entry.bytes for feature in features for entry in table.manifest.features[feature].values())
     if name == SAMPLE_GROUP:
         return GroupInspection(name, name, features, samples, 1.0, stored, None)
     spec = table.schema.groups[name]
     stats = table.manifest.groups[name].values()
+    weighed = _weighed(table, name, features[0])
     lists = sum(entry.lists for entry in stats)
     return GroupInspection(
         name=name,
@@ -152,6 +189,13 @@ def _group(table: FoldedTable, name: str, samples: int) -> GroupInspection:
         dedup_factor=samples / max(lists, 1),
         bytes=stored + sum(entry.index_bytes for entry in stats),
         chosen=spec.chosen,
+        explained=explain(weighed) if weighed is not None else (),
+        encodings={
+            column: encodings[column]
+            for column in (f"{name}.inverse", f"{name}.start", f"{name}.length")
+            if column in encodings
+        },
+        forms=weighed.forms if weighed is not None else (),
     )
 
 

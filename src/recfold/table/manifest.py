@@ -83,6 +83,37 @@ class GroupStats(Settings):
     index_bytes: int
 
 
+class Form(Settings):
+    """One way to store some features, estimated from a sample before the fold.
+
+    Args:
+        kind: `sample` for once per sample, or a kind of group. key: of a dictionary.
+        dedup_factor: expected samples per stored list; of a window group: expanded values per stored value.
+        bytes_per_sample: expected bytes before compression: values, list lengths and indexes.
+    """
+
+    kind: Literal["sample", "session", "window", "dictionary"]
+    key: Literal["user", "item"] | None = None
+    dedup_factor: float
+    bytes_per_sample: float
+
+
+class Weighed(Settings):
+    """What a group, or a feature that is stored per sample, was weighed against.
+
+    Args:
+        group: the group; 'sample' for a feature that is stored per sample.
+        features: of the group, or the one.
+        forms: those that are possible; the first is the stored one.
+        chosen: why the fold chose it; None where the schema says it.
+    """
+
+    group: str
+    features: tuple[str, ...]
+    forms: tuple[Form, ...]
+    chosen: str | None = None
+
+
 class Accounting(Settings):
     """Where every input row went.
 
@@ -147,6 +178,7 @@ class Manifest(Settings):
         columns: name -> type of all columns of the parts, where days were added whose parts are different.
         appended: what was added, in order.
         digest: of the requests and times of all impressions of the first fold, in any order.
+        weighed: what each choice of a group was weighed against; empty in tables that were folded without.
         settings: the fold's settings, without those that change no byte.
         checksum: xxh64 of this file without this entry.
     """
@@ -162,6 +194,7 @@ class Manifest(Settings):
     splits: dict[str, SplitEntry]
     features: dict[str, dict[str, FeatureStats]] = Field(default_factory=dict)
     groups: dict[str, dict[str, GroupStats]] = Field(default_factory=dict)
+    weighed: tuple[Weighed, ...] = ()
     quarantine: tuple[FileEntry, ...] = ()
     sketches: FileEntry | None = None
     columns: dict[str, str] = Field(default_factory=dict)
@@ -183,6 +216,8 @@ class Manifest(Settings):
     def to_json(self) -> str:
         """The text of `manifest.json`, checksum filled in."""
         data = self.model_dump(mode="json", by_alias=True)
+        if not data["weighed"]:
+            del data["weighed"]  # as in tables from before there was one
         data["checksum"] = checksum_of(data)
         return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
