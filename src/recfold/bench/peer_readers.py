@@ -1,9 +1,12 @@
 """The reader's peers: an ordinary Parquet file to transformed batches, one thread, a batch at a time.
 
+They read what `recfold synth` writes: lists of integers, dense values and vectors, in which nothing is null.
+
 Legend: B samples of a batch, F features, V ids in all their lists, U distinct samples of a group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,41 +64,63 @@ def _batch(rows: pa.RecordBatch, schema: Schema, groups: dict[str, Group]) -> Ba
 
 def _plain_group(rows: pa.RecordBatch, schema: Schema, features: Sequence[str]) -> Group:
     """Features under the identity index."""
-    lists = {name: _lists(rows, schema, name) for name in features if schema.features[name].kind in _LIST_KINDS}
-    values, offsets = _flat([apply(lists[name], schema.features[name].transforms) for name in lists])
-    kjt = KeyedJaggedTensor(tuple(lists), values, offsets, validate=False) if lists else None
-    dense = [name for name in features if name not in lists]
+    done = {name: apply(_lists(rows, schema, name), schema.features[name].transforms) for name in features}
+    lists = [name for name in features if schema.features[name].kind in _LIST_KINDS]
+    dense = [name for name in features if schema.features[name].kind not in _LIST_KINDS]
+    values, offsets = _flat([done[name] for name in lists])
+    kjt = KeyedJaggedTensor(lists, values, offsets, validate=False) if lists else None
     return Group(
         FoldIndex.identity(rows.num_rows),
         lists=InverseKeyedJaggedTensor.plain(kjt) if kjt is not None else None,
-        dense=_dense(rows, schema, dense) if dense else None,
+        dense=_side_by_side(done, schema, dense) if dense else None,
         dense_keys=tuple(dense),
         dense_widths=tuple(_width(schema, name) for name in dense),
     )
 
 
 def _hashed_group(rows: pa.RecordBatch, schema: Schema, features: Sequence[str]) -> Group:
-    """Features of one group: raw lists folded by `from_kjt`, then the distinct ones transformed."""
-    values, offsets = _flat([_lists(rows, schema, name) for name in features])
-    folded = InverseKeyedJaggedTensor.from_kjt(KeyedJaggedTensor(tuple(features), values, offsets, validate=False))
-    done = []
-    for name in features:
-        start = folded.bags(name)
-        bounds = start[1].numpy()
-        distinct = Lists(start[0].numpy(), None, None, bounds[:-1], np.diff(bounds))
-        done.append(apply(distinct, schema.features[name].transforms))
-    values, offsets = _flat(done)
-    lists = InverseKeyedJaggedTensor(tuple(features), values, offsets, folded.index, validate=False)
-    return Group(folded.index, lists=lists)
+    """Features of one group: raw lists folded by `from_kjt`, then the distinct ones transformed.
+
+    Dense values and vectors are folded with them, as lists of their bits.
+    """
+    dense = tuple(name for name in features if schema.features[name].kind not in _LIST_KINDS)
+    names = (*(name for name in features if name not in dense), *dense)
+    raw = [_bits(_lists(rows, schema, name)) if name in dense else _lists(rows, schema, name) for name in names]
+    values, offsets = _flat(raw)
+    folded = InverseKeyedJaggedTensor.from_kjt(KeyedJaggedTensor(names, values, offsets, validate=False))
+    distinct = {}
+    for name in names:
+        values, offsets, _ = folded.bags(name)
+        bounds, flat = offsets.numpy(), values.numpy()
+        flat = flat.astype(np.int32, copy=False).view(np.float32) if name in dense else flat
+        lists = Lists(flat, None, None, bounds[:-1], np.diff(bounds))
+        distinct[name] = apply(lists, schema.features[name].transforms)
+    values, offsets = _flat([distinct[name] for name in names if name not in dense])
+    keys = tuple(name for name in names if name not in dense)
+    return Group(
+        folded.index,
+        lists=InverseKeyedJaggedTensor(keys, values, offsets, folded.index, validate=False) if keys else None,
+        dense=_side_by_side(distinct, schema, dense) if dense else None,
+        dense_keys=dense,
+        dense_widths=tuple(_width(schema, name) for name in dense),
+    )
 
 
 def _lists(rows: pa.RecordBatch, schema: Schema, name: str) -> Lists:
-    """A column's lists as windows of its own buffer."""
+    """A column's lists as windows of its own buffer; a scalar is a list of one."""
     column = rows.column(schema.features[name].column or name)
+    if not pa.types.is_nested(column.type):
+        values, valid = buffer_of(column)
+        return Lists(values, valid, None, np.arange(len(values)), np.ones(len(values), dtype=np.int64))
     child, start, length, _ = windows_of(column)
     first, last = (int(start[0]), int(start[-1] + length[-1])) if len(start) else (0, 0)
     values, valid = buffer_of(child.slice(first, last - first))
     return Lists(values, valid, None, start - first, length)
+
+
+def _bits(lists: Lists) -> Lists:
+    """The same with float32 values as int32 of the same bits."""
+    return replace(lists, values=lists.values.astype(np.float32, copy=False).view(np.int32))
 
 
 def _flat(columns: Sequence[Lists]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,21 +133,16 @@ def _flat(columns: Sequence[Lists]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(values), torch.from_numpy(offsets)
 
 
-def _dense(rows: pa.RecordBatch, schema: Schema, features: Sequence[str]) -> torch.Tensor:
-    """Dense values and vectors side by side, transformed: float32 [B, W]; null counts as 0."""
-    out = np.empty((rows.num_rows, sum(_width(schema, name) for name in features)), dtype=np.float32)
+def _side_by_side(columns: Mapping[str, Lists], schema: Schema, features: Sequence[str]) -> torch.Tensor:
+    """Transformed dense values and vectors: float32 [rows, W]; null counts as 0."""
+    widths = [_width(schema, name) for name in features]
+    num_rows = columns[features[0]].num_lists
+    out = np.empty((num_rows, sum(widths)), dtype=np.float32)
     first = 0
-    for name in features:
-        width = _width(schema, name)
-        column = rows.column(schema.features[name].column or name)
-        if schema.features[name].kind == "vector":
-            lists = _lists(rows, schema, name)
-        else:
-            values, valid = buffer_of(column)
-            lists = Lists(values, valid, None, np.arange(len(values)), np.ones(len(values), dtype=np.int64))
-        done = apply(lists, schema.features[name].transforms)
-        values = done.values if done.valid is None else np.where(done.valid, done.values, 0)
-        out[:, first : first + width] = values.reshape(-1, width)
+    for name, width in zip(features, widths, strict=True):
+        lists = columns[name]
+        values = lists.values if lists.valid is None else np.where(lists.valid, lists.values, 0)
+        out[:, first : first + width] = values.reshape(num_rows, width)
         first += width
     return torch.from_numpy(out)
 
