@@ -1,10 +1,9 @@
 """The joined table as peers of storage and reader keep it: Parquet, one row a sample, in two orders and two cases.
 
-`tuned`: the narrowest integers (int32 ids), per column the smallest of dictionary, plain and byte-stream split, zstd at
-the level of the folded table. `default`: types as in the logs, written as pyarrow does when it is told nothing.
+Integers are as narrow as in a folded table (int32 ids). `tuned`: per column the smallest of dictionary, plain and
+byte-stream split, zstd at the level of the folded table. `default`: as pyarrow writes when it is told nothing.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from recfold.fold.columns import narrowest
 from recfold.spec import Schema
 from recfold.table.files import ENCODINGS, ZSTD_LEVEL, column_bytes, parquet_paths
+from recfold.table.lists import one_array
 
 ROW_GROUP_BYTES = 64 << 20
 """Of a row group in memory."""
@@ -37,17 +37,13 @@ def write_peer_files(clustered: Path, schema: Schema, out: Path) -> None:
     for split in SPLITS:
         if not split_path(clustered, split).exists():
             continue
-        for case in CASES:
-            table = _columns(split_path(clustered, split), case)
-            for order in ORDERS:
-                if order == "arrival-order":
-                    by = np.lexsort((table[schema.keys.request].to_numpy(), table[schema.keys.time].to_numpy()))
-                    ordered = pa.table({name: column.take(pa.array(by)) for name, column in _one(table)})
-                else:
-                    ordered = table
-                folder = out / f"{order}-{case}"
-                folder.mkdir(exist_ok=True)
-                (write_tuned if case == "tuned" else write_default)(split_path(folder, split), ordered)
+        table = _narrow_columns(split_path(clustered, split))
+        for order in ORDERS:
+            for case in CASES:
+                (out / f"{order}-{case}").mkdir(exist_ok=True)
+            ordered = _by_arrival(table, schema) if order == "arrival-order" else table
+            write_tuned(split_path(out / f"{order}-tuned", split), ordered)
+            write_default(split_path(out / f"{order}-default", split), ordered)
 
 
 def write_tuned(path: Path, table: pa.Table) -> None:
@@ -93,28 +89,24 @@ def _write_tuned(path: Path | pa.BufferOutputStream, table: pa.Table, encodings:
     )
 
 
-def _columns(path: Path, case: str) -> pa.Table:
-    """The joined table; column by column, so that wide and narrow integers are never in memory together."""
-    file = pq.ParquetFile(path)
-    found = {}
-    for name in file.schema_arrow.names:
-        column = file.read(columns=[name]).column(0).combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks)
-        found[name] = _plain_lists(column, narrow=case == "tuned")
-    return pa.table(found)
+def _narrow_columns(path: Path) -> pa.Table:
+    """The joined table in narrow integers; column by column, so that the wide ones are never all in memory."""
+    with pq.ParquetFile(path) as file:
+        return pa.table({name: _narrow(one_array(file.read(columns=[name])[name])) for name in file.schema_arrow.names})
 
 
-def _one(table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        yield name, column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-
-
-def _plain_lists(column: pa.Array, narrow: bool) -> pa.Array:
-    """Lists with 32-bit offsets and, where wanted, integers as narrow as their values allow."""
+def _narrow(column: pa.Array) -> pa.Array:
+    """Integers as narrow as their values allow, in lists with 32-bit offsets."""
     lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     element = column.type.value_type if lists else column.type
-    if narrow and pa.types.is_integer(element):
-        low_high = pc.min_max(column.flatten() if lists else column)
-        element = narrowest(min(low_high["min"].as_py() or 0, 0), max(low_high["max"].as_py() or 0, 0))
+    if pa.types.is_integer(element):
+        found = pc.min_max(column.flatten() if lists else column).as_py()
+        element = narrowest(min(found["min"] or 0, 0), max(found["max"] or 0, 0))
     return column.cast(pa.list_(element) if lists else element)
+
+
+def _by_arrival(table: pa.Table, schema: Schema) -> pa.Table:
+    """The rows by time."""
+    time, request = (table[name].to_numpy() for name in (schema.keys.time, schema.keys.request))
+    order = pa.array(np.lexsort((request, time)))
+    return pa.table({name: one_array(table[name]).take(order) for name in table.column_names})
