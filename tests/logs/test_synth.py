@@ -63,6 +63,11 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synth(tmp_path_factory.mktemp("synth") / "sequence", workload="sequence", samples=4000, seed=3).path
 
 
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synth(tmp_path_factory.mktemp("synth") / "catalog", workload="catalog", samples=4000, seed=3).path
+
+
 def test_groups_change_as_often_as_planted(pooled: Path) -> None:
     table = impressions(pooled)
     for names, planted in zip(USER_GROUPS.values(), WORKLOADS["pooled"].change, strict=True):
@@ -122,6 +127,44 @@ def test_windows_move_on_by_one_item_and_action(sequence: Path) -> None:
     assert known & set(np.unique(items)), "both windows hold items of one catalogue"
 
 
+def test_a_catalog_item_is_the_same_wherever_it_is_shown(catalog: Path) -> None:
+    names = ["candidate_id", "item_content", *(f"item_{f}" for f in range(6))]
+    table = impressions(catalog, names)
+    items, first, inverse = np.unique(table["candidate_id"].to_numpy(), return_index=True, return_inverse=True)
+    for name in names[1:]:
+        column = table[name].combine_chunks()
+        assert column == column.take(pa.array(first)).take(pa.array(inverse)), name
+    content = np.array(table["item_content"].to_pylist())[first]
+    assert content.shape == (len(items), 256)
+    assert abs(content.mean()) < 0.02
+    assert abs(content.std() - 1) < 0.02
+    lengths = np.diff(table["item_3"].combine_chunks().take(pa.array(first)).offsets.to_numpy())
+    assert abs(lengths.mean() - 20) < 1
+
+
+def test_catalog_items_are_shown_by_zipfs_law(catalog: Path) -> None:
+    counts = np.unique(impressions(catalog, ["candidate_id"])["candidate_id"].to_numpy(), return_counts=True)[1]
+    assert 500 < len(counts) <= 2000
+    law = zipf_probabilities(2000, 1.05)
+    expected = 4000 * law[:20]
+    found = np.sort(counts)[::-1][:20]
+    assert (np.abs(found - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_a_catalogs_users_are_those_of_pooled(catalog: Path) -> None:
+    table = impressions(catalog)
+    assert {*table.column_names} >= {"user_19", "dense_12"}
+    for names, planted in zip(USER_GROUPS.values(), WORKLOADS["pooled"].change, strict=True):
+        fresh = changed(table, names[0])
+        assert abs(fresh.mean() - planted) < 5 * np.sqrt(planted * (1 - planted) / len(fresh))
+    schema = load_schema(catalog / "features.toml")
+    assert {name: list(schema.features_of(name)) for name in USER_GROUPS} == USER_GROUPS
+    assert schema.groups["item"].kind == "dictionary"
+    assert schema.groups["item"].key == "item"
+    assert set(schema.features_of("item")) == {"item_content", *(f"item_{f}" for f in range(6))}
+    assert schema.features["item_content"].width == 256
+
+
 def test_schema_declares_what_is_planted(pooled: Path, sequence: Path) -> None:
     schema = load_schema(pooled / "features.toml")
     assert {name: list(schema.features_of(name)) for name in schema.groups} == USER_GROUPS
@@ -135,8 +178,8 @@ def test_schema_declares_what_is_planted(pooled: Path, sequence: Path) -> None:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_logs_are_clean(pooled: Path, sequence: Path, workload: str) -> None:
-    folder = {"pooled": pooled, "sequence": sequence}[workload]
+def test_logs_are_clean(pooled: Path, catalog: Path, sequence: Path, workload: str) -> None:
+    folder = {"pooled": pooled, "catalog": catalog, "sequence": sequence}[workload]
     source = open_logs(folder)
     assert source.outcomes is not None
     facts = json.loads((folder / "synth.json").read_text())
@@ -275,7 +318,10 @@ def test_the_dense_features_carry_signal_that_a_linear_model_finds(pooled: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"workload": "poled"}, "unknown workload 'poled'; expected one of pooled, sequence; did you mean 'pooled'?"),
+        (
+            {"workload": "poled"},
+            "unknown workload 'poled'; expected one of catalog, pooled, sequence; did you mean 'pooled'?",
+        ),
         ({"samples": 0}, "samples must be positive; got 0"),
         ({"seed": -1}, "seed is out of range; got -1"),
         ({"skew": float("nan")}, "skew is out of range; got nan; expected 0 to 10"),

@@ -17,7 +17,7 @@ Set = Annotated[
 
 def synth(
     out: Annotated[Path, typer.Argument(help="New folder for the two logs and their features.toml.")],
-    workload: Annotated[str, typer.Option(help="pooled or sequence.")] = "pooled",
+    workload: Annotated[str, typer.Option(help="pooled, catalog or sequence.")] = "pooled",
     samples: Annotated[int, typer.Option(help="Rows of the impressions log.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     repeat: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 import recfold
-from recfold.cli import data, learn
+from recfold.cli import data, learn, measure
 from recfold.cli.console import errors, output
 from recfold.spec import InputError
 
@@ -29,6 +29,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     learn.evaluate,
     learn.predict,
     learn.report,
+    measure.bench,
     learn.run,
 )
 for verb in VERBS:

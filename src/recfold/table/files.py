@@ -24,7 +24,7 @@ ENCODINGS = ("DICTIONARY", "PLAIN", "BYTE_STREAM_SPLIT")
 Encodings = dict[str, str]
 """Parquet column path -> one of ENCODINGS."""
 
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
 _LOCK = ".lock"
 
 
@@ -157,7 +157,7 @@ def _options(schema: pa.Schema, encodings: Encodings) -> dict[str, Any]:
         chosen[path] = wanted
     return {
         "compression": "zstd",
-        "compression_level": _ZSTD_LEVEL,
+        "compression_level": ZSTD_LEVEL,
         "use_dictionary": [path for path, encoding in chosen.items() if encoding == "DICTIONARY"],
         "column_encoding": {path: encoding for path, encoding in chosen.items() if encoding != "DICTIONARY"},
         "write_page_checksum": True,

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recfold.logs.synth.draws import bits, stream, uniform
-from recfold.logs.synth.lists import Drawn, Source, drawers
+from recfold.logs.synth.lists import Drawn, DrawnVectors, Source, drawers
 from recfold.logs.synth.sessions import Samples
 from recfold.logs.synth.workloads import (
     ACTION_ROWS,
+    CONTENT_WIDTH,
     NUM_DENSE,
     NUM_ITEM_FEATURES,
     NUM_USER_FEATURES,
@@ -44,26 +45,34 @@ class Writer:
         source: draws the features.
         raw: id-list feature -> raw id of each rank.
         users: how many users there are in the whole log.
+        candidates: raw id of each item in circulation, if the workload has them.
     """
 
     folder: Path
     source: Source
     raw: dict[str, np.ndarray]
     users: int
+    candidates: np.ndarray | None = None
 
     def write(self, part: int, first: int, samples: Samples, clicked: np.ndarray) -> None:
         """Write part number `part`, whose first sample is number `first` of the log; clicked: bool [B]."""
         lists = {name: draw() for name, draw in drawers(self.source, samples).items()}
         keys = _keys(self.source.seed, first, samples, self.users)
         dense = self.source.dense(samples)
-        candidate = lists["item_0"]
-        keys["candidate_id"] = self.raw["item_0"][candidate.ranks[candidate.start]]
+        content = self.source.content(samples) if self.candidates is not None else None
+        if self.candidates is not None:
+            keys["candidate_id"] = self.candidates[self.source.shown(samples)]
+        else:
+            candidate = lists["item_0"]
+            keys["candidate_id"] = self.raw["item_0"][candidate.ranks[candidate.start]]
         with ExitStack() as open_files:
             writer: pq.ParquetWriter | None = None
             for rows in _row_groups(len(samples)):
                 columns: dict[str, pa.Array] = {name: pa.array(column[rows]) for name, column in keys.items()}
                 for name, drawn in lists.items():
                     columns[name] = _materialise(drawn, self.raw[name], rows)
+                if content is not None:
+                    columns["item_content"] = _vectors(content, rows)
                 for number in range(NUM_DENSE):
                     columns[f"dense_{number:02d}"] = pa.array(np.ascontiguousarray(dense[rows, number]))
                 block = pa.table(columns)
@@ -112,11 +121,16 @@ def schema_text(workload: Workload) -> str:
     lines += [f'{name} = {{ kind = "window" }}' for name in windows]
     hashed = f'{{ op = "hash", rows = {VOCABULARY} }}'
     pooled = f'transforms = [{{ op = "truncate", length = 50 }}, {hashed}]'
+    if workload.items:
+        lines.append('item = { kind = "dictionary", key = "item" }')
     lines += ["", "[features]"]
     for feature in range(NUM_USER_FEATURES):
         group = f"user_{_letter(feature * groups // NUM_USER_FEATURES)}"
         lines.append(f'user_{feature:02d} = {{ kind = "ids", group = "{group}", {pooled} }}')
-    lines += [f'item_{f} = {{ kind = "ids", group = "sample", {pooled} }}' for f in range(NUM_ITEM_FEATURES)]
+    of_item = "item" if workload.items else "sample"
+    lines += [f'item_{f} = {{ kind = "ids", group = "{of_item}", {pooled} }}' for f in range(NUM_ITEM_FEATURES)]
+    if workload.items:
+        lines.append(f'item_content = {{ kind = "vector", group = "item", width = {CONTENT_WIDTH} }}')
     for name in windows:
         for part, rows in (("item", VOCABULARY), ("action", ACTION_ROWS)):
             lines.append(
@@ -179,17 +193,25 @@ def _materialise(drawn: Drawn, raw: np.ndarray, rows: slice) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(raw[drawn.ranks[place]]))
 
 
+def _vectors(drawn: DrawnVectors, rows: slice) -> pa.Array:
+    """The vectors of some rows, repeats and all: list<float>."""
+    values = drawn.values[drawn.inverse[rows]]
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
+
+
 def _row_groups(rows: int) -> Iterator[slice]:
     for begin in range(0, rows, ROW_GROUP_SAMPLES):
         yield slice(begin, min(begin + ROW_GROUP_SAMPLES, rows))
 
 
 def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Delta packing: as small as a compressed dictionary here, at the cost of a copy."""
+    """Delta packing of integers: as small as a compressed dictionary here, at the cost of a copy."""
     encodings = {}
     for field in schema:
         if pa.types.is_list(field.type):
-            encodings[f"{field.name}.list.element"] = "DELTA_BINARY_PACKED"
+            if pa.types.is_integer(field.type.value_type):
+                encodings[f"{field.name}.list.element"] = "DELTA_BINARY_PACKED"
         elif pa.types.is_integer(field.type):
             encodings[field.name] = "DELTA_BINARY_PACKED"
     return pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=False, column_encoding=encodings)

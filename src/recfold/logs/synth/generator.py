@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recfold.logs.synth.files import Writer, impressions_path, outcomes_path, schema_text
-from recfold.logs.synth.lists import draw_source, raw_ids
+from recfold.logs.synth.lists import candidate_ids, draw_source, raw_ids
 from recfold.logs.synth.lists import features as id_features
 from recfold.logs.synth.sessions import MEAN_SIZE, Samples, arrivals
 from recfold.logs.synth.truth import BayesAuc, Truth, clicks, plant
@@ -77,7 +77,7 @@ def synth(
 
     Args:
         out: folder to make; must not exist or be empty.
-        workload: `pooled` or `sequence`.
+        workload: `pooled`, `catalog` or `sequence`.
         samples: rows of the impressions log.
         seed: of everything.
         repeat: probability that a user (or window) group does not change at the next sample of its session, for all
@@ -129,7 +129,7 @@ def _write(
     source = draw_source(workload, seed, skew)
     raw = {name: raw_ids(seed, *about) for name, about in id_features(workload).items()}
     users = max(round(samples / MEAN_SIZE / _SESSIONS_PER_USER), 1)
-    maker = _Maker(plant(source), Writer(draft, source, raw, users))
+    maker = _Maker(plant(source), Writer(draft, source, raw, users, candidate_ids(workload, seed)))
     auc, last_auc = BayesAuc(), BayesAuc()
     done = positives = sessions = 0
     for path in (impressions_path(draft, 0), outcomes_path(draft, 0)):

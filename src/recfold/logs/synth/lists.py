@@ -13,6 +13,7 @@ from recfold.logs.synth.draws import Zipf, bits, list_ranks, normal, poisson_len
 from recfold.logs.synth.sessions import Samples
 from recfold.logs.synth.workloads import (
     ACTIONS,
+    CONTENT_WIDTH,
     MAX_ITEM_IDS,
     MEAN_LENGTH,
     NUM_DENSE,
@@ -23,7 +24,9 @@ from recfold.logs.synth.workloads import (
     Workload,
 )
 
-_USER, _ITEM, _DENSE, _WINDOW, _IDS = range(5)
+_USER, _ITEM, _DENSE, _WINDOW, _IDS, _SHOWN, _CONTENT = range(7)
+_CANDIDATES = 40
+"""Number of the range of raw ids of the items in circulation."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,27 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class DrawnVectors:
+    """A vector feature of B samples: float32 [U, width] and which row each sample uses, int64 [B]."""
+
+    values: np.ndarray
+    inverse: np.ndarray
+
+
+@dataclass(frozen=True)
 class Source:
-    """Draws the features of one log: `user(3, samples)` is feature user_03 of these samples."""
+    """Draws the features of one log: `user(3, samples)` is feature user_03 of these samples.
+
+    Args:
+        law: of the ids. actions: of the actions.
+        items: of the items in circulation, if the workload has them.
+    """
 
     workload: Workload
     seed: int
     law: Zipf
     actions: Zipf
+    items: Zipf | None = None
 
     def group_of(self, feature: int) -> int:
         """The user group of a user feature."""
@@ -69,7 +86,21 @@ class Source:
         length = poisson_lengths(stream(self.seed, _USER, feature, 1), keys, MEAN_LENGTH)
         return _listed(list_ranks(name, keys, length, self.law), length, inverse)
 
+    def shown(self, samples: Samples) -> np.ndarray:
+        """Which item in circulation each sample shows: its rank, int64 [B]."""
+        assert self.items is not None
+        return self.items.ranks(bits(stream(self.seed, _SHOWN), samples.number))
+
+    def content(self, samples: Samples) -> DrawnVectors:
+        """The content vectors of the items shown, standard normal."""
+        items, inverse = np.unique(self.shown(samples), return_inverse=True)
+        return DrawnVectors(normal(stream(self.seed, _CONTENT), items, CONTENT_WIDTH), inverse)
+
     def item(self, feature: int, samples: Samples) -> Drawn:
+        if self.items is not None:
+            keys, inverse = np.unique(self.shown(samples), return_inverse=True)
+            lengths = poisson_lengths(stream(self.seed, _ITEM, feature, 1), keys, MEAN_LENGTH)
+            return _listed(list_ranks(stream(self.seed, _ITEM, feature), keys, lengths, self.law), lengths, inverse)
         length = 1 + (bits(stream(self.seed, _ITEM, feature, 1), samples.number) % np.uint64(MAX_ITEM_IDS)).view(
             np.int64
         )
@@ -100,13 +131,19 @@ class Source:
 
 
 def draw_source(workload: Workload, seed: int, skew: float) -> Source:
-    return Source(workload, seed, zipf(VOCABULARY, skew), zipf(ACTIONS, skew))
+    items = zipf(workload.items, skew) if workload.items else None
+    return Source(workload, seed, zipf(VOCABULARY, skew), zipf(ACTIONS, skew), items)
 
 
 def raw_ids(seed: int, number: int, count: int) -> np.ndarray:
     """The raw id of each rank of feature `number`: a permutation, moved to a range of its own (int64 [count])."""
     order = np.random.default_rng([seed, _IDS, number]).permutation(count)
     return 10_000_000 * (number + 1) + order.astype(np.int64)
+
+
+def candidate_ids(workload: Workload, seed: int) -> np.ndarray | None:
+    """The raw id of each item in circulation, by rank; None where the first id of item_0 stands for the candidate."""
+    return raw_ids(seed, _CANDIDATES, workload.items) if workload.items else None
 
 
 def features(workload: Workload) -> dict[str, tuple[int, int]]:

@@ -4,8 +4,9 @@
 
 Parts: `dense` a linear function of the dense features · `dense_product` the first two multiplied · `item` and `user`
 mean effects of frequent ids · `user_item` a user factor times an item factor · `history` mean effects of a window's
-ids and actions. Only frequent ids have an effect, so that a log of a few 100,000 samples is enough to learn it. Scale
-and bias are set for a Bayes AUC of 0.80 at a click rate of 0.25.
+ids and actions · `content` a linear function of the item's content vector. Only frequent ids have an effect, so that a
+log of a few 100,000 samples is enough to learn it. Scale and bias are set for a Bayes AUC of 0.80 at a click rate of
+0.25.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from recfold.logs.synth.draws import stream, uniform
 from recfold.logs.synth.lists import Source
 from recfold.logs.synth.sessions import Samples
-from recfold.logs.synth.workloads import ACTIONS, NUM_DENSE, NUM_ITEM_FEATURES, VOCABULARY
+from recfold.logs.synth.workloads import ACTIONS, CONTENT_WIDTH, NUM_DENSE, NUM_ITEM_FEATURES, VOCABULARY
 
 TARGET_AUC = 0.80
 CLICK_RATE = 0.25
@@ -33,7 +34,7 @@ class Truth:
 
     Args:
         shares: of the variance of the log-odds, by part.
-        weights: of the dense features, float64 [13].
+        weights: of the dense features, float64 [13], and then of the content vector, if there is one.
         effects: fixed-point effect of each rank, by what it acts on.
         centre, spread: mean and standard deviation of each part.
         scale, bias: of the log-odds.
@@ -68,6 +69,8 @@ def plant(source: Source) -> Truth:
     for window in range(len(source.workload.shift)):
         effects[f"history_{window}_item"] = _effect(random, _HEAD_USERS, VOCABULARY)
         effects[f"history_{window}_action"] = _effect(random, ACTIONS, ACTIONS)
+    if source.items is not None:
+        weights = np.concatenate([weights, random.standard_normal(CONTENT_WIDTH)])
     alone = -1 - np.arange(_CALIBRATION, dtype=np.int64)
     apart = Samples(
         number=alone,
@@ -131,7 +134,7 @@ def _parts(
     users = {feature: source.user(feature, samples) for feature in _USER_FEATURES}
     parts = {
         # term by term: the sum of a row must not depend on how many rows there are
-        "dense": sum(dense[:, number] * weight for number, weight in enumerate(weights)),
+        "dense": sum(dense[:, number] * weight for number, weight in enumerate(weights[:NUM_DENSE])),
         "dense_product": dense[:, 0] * dense[:, 1],
         "item": sum(drawn.means(effects[f"item_{f}"])[drawn.inverse] for f, drawn in enumerate(items)),
         "user": sum(drawn.means(effects[f"user_{f}"])[drawn.inverse] for f, drawn in users.items()),
@@ -139,6 +142,11 @@ def _parts(
     user_factor = users[0].means(effects["factor_user"])[users[0].inverse]
     item_factor = items[0].means(effects["factor_item"])[items[0].inverse]
     parts["user_item"] = user_factor * item_factor
+    if source.items is not None:
+        content = source.content(samples)
+        columns = content.values.astype(np.float64).T
+        linear = sum(column * weight for column, weight in zip(columns, weights[NUM_DENSE:], strict=True))
+        parts["content"] = np.asarray(linear)[content.inverse]
     windows = range(len(source.workload.shift))
     if windows:
         history = np.zeros(len(samples))

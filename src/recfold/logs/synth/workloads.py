@@ -14,6 +14,8 @@ WINDOW_LENGTH = 100
 ACTIONS = 32
 ACTION_ROWS = 1_024
 """Rows of the actions' table: wide enough that hashing keeps 32 actions apart."""
+CATALOG_ITEMS = 2_000
+CONTENT_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class Workload:
         change: for each user group, the probability that its lists are drawn again at the next sample of a session.
         shift: for each window group, the probability that its window moves on by one.
         shares: of the variance of the label's log-odds, by part (see `truth`); they add up to 1.
+        items: how many items are in circulation, each with long id lists and a content vector of its own; 0 for short
+            lists that are drawn for every sample.
     """
 
     name: str
     change: tuple[float, ...]
     shift: tuple[float, ...]
     shares: dict[str, float]
+    items: int = 0
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -41,6 +46,20 @@ WORKLOADS: dict[str, Workload] = {
             change=(0.02, 0.05, 0.1, 0.2),
             shift=(),
             shares={"dense": 0.68, "dense_product": 0.02, "item": 0.23, "user": 0.05, "user_item": 0.02},
+        ),
+        Workload(
+            name="catalog",
+            change=(0.02, 0.05, 0.1, 0.2),
+            shift=(),
+            shares={
+                "dense": 0.66,
+                "dense_product": 0.02,
+                "item": 0.15,
+                "content": 0.10,
+                "user": 0.05,
+                "user_item": 0.02,
+            },
+            items=CATALOG_ITEMS,
         ),
         Workload(
             name="sequence",

@@ -1,0 +1,33 @@
+"""Measurements as a table."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from recfold.bench import Measurement
+
+
+def show_bench(console: Console, found: Sequence[Measurement]) -> None:
+    """One row a measurement, and what it was measured with."""
+    first = found[0]
+    about = ", ".join(f"{name} {first.settings[name]:,}" for name in ("samples", "seed") if name in first.settings)
+    grid = Grid(title=f"{first.bench}: workload {first.settings['workload']}, {about}", title_justify="left")
+    for name in ("case", "peer", "ours", "the peer's", "unit", "ratio", "in turns"):
+        grid.add_column(name, justify="left" if name in ("case", "peer", "unit") else "right")
+    for one in found:
+        interval = one.settings.get("interval")
+        grid.add_row(
+            one.case,
+            one.peer_name,
+            f"{one.ours:,.0f}",
+            f"{one.peer:,.0f}",
+            one.unit,
+            f"{one.ratio:.2f}",
+            "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
+        )
+    console.print(grid)
+    versions = ", ".join(f"{name} {version}" for name, version in first.settings["versions"].items())
+    console.print(
+        f"a ratio above 1 means that recfold is better; {versions}; {first.settings['cpus']} CPUs", highlight=False
+    )
