@@ -35,6 +35,14 @@ class Column:
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
+    def between(self, low: int, high: int) -> "Column":
+        """The lists numbered [low, high); views, no copy of values."""
+        null = None if self.null is None else self.null[low:high]
+        if self.offsets is None:
+            return self._values_at(slice(low, high), None, null)
+        first, last = self.offsets[low], self.offsets[high]
+        return self._values_at(slice(first, last), self.offsets[low : high + 1] - first, null)
+
     def take(self, rows: np.ndarray) -> "Column":
         """The lists numbered `rows`, in that order."""
         if self.offsets is None:
@@ -72,7 +80,7 @@ class Column:
             null=_concat_flags([column.null for column in columns], [len(column) for column in columns], False),
         )
 
-    def _values_at(self, at: np.ndarray, offsets: np.ndarray | None, null: np.ndarray | None) -> "Column":
+    def _values_at(self, at: np.ndarray | slice, offsets: np.ndarray | None, null: np.ndarray | None) -> "Column":
         return Column(
             self.values[at],
             None if self.valid is None else self.valid[at],
@@ -115,6 +123,8 @@ def column_of(array: pa.Array, feature: FeatureSpec, weights: pa.Array | None = 
     if feature.kind in ("id", "dense"):
         values, valid = elements(array)
         return Column(_floats(values) if feature.kind == "dense" else values, valid)
+    if feature.kind != "vector" and weights is None and pa.types.is_list(array.type) and not array.null_count:
+        return _packed_lists(array, feature.kind == "dense_sequence")
     child, start, length, lists_valid = windows_of(array)
     values, valid = elements(child)
     null = None if lists_valid is None else ~lists_valid
@@ -131,6 +141,16 @@ def column_of(array: pa.Array, feature: FeatureSpec, weights: pa.Array | None = 
         values, valid = values[: offsets[-1]], None if valid is None else valid[: offsets[-1]]
     flat_weights = None if weights is None else _weights(weights, offsets)
     return Column(values, valid, flat_weights, offsets, null)
+
+
+def _packed_lists(array: pa.Array, as_floats: bool) -> Column:
+    """Lists none of which is null lie one after the other already: the same as below, with fewer steps."""
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    values, valid = elements(array.values.slice(first, last - first))
+    if first:
+        offsets -= first
+    return Column(_floats(values) if as_floats else values, valid, None, offsets)
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
