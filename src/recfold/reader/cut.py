@@ -3,7 +3,7 @@
 Legend: B samples of the batch, U distinct rows of a group, F features, V values of all lists, P units touched.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,8 +46,8 @@ def cut_batch(chunk: Chunk, unit: np.ndarray, begin: np.ndarray, end: np.ndarray
             parts = _windows(made, group.merged, group.layout.weighted, rows_U, unit, piece_U)
         else:
             parts = {
-                **_lists("lists", made.lists.values(), taken, np.int64, group.layout.weighted),
-                **_lists("dense_lists", made.dense_lists.values(), taken, np.float32, False),
+                **_lists("lists", made.lists, taken, np.int64, group.layout.weighted),
+                **_lists("dense_lists", made.dense_lists, taken, np.float32, False),
             }
         arrays |= {f"{group.layout.name}/{name}": array for name, array in parts.items()}
     return arrays
@@ -74,30 +74,29 @@ def _distinct(group: ChunkGroup, at_B: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return rows_U, None if len(rows_U) == len(rows_B) else inverse_B
 
 
-def _lists(part: str, features: Iterable[Lists], rows_U: np.ndarray | None, dtype: type, weighted: bool) -> Arrays:
+def _lists(part: str, blocks: Sequence[Lists], rows_U: np.ndarray | None, dtype: type, weighted: bool) -> Arrays:
     """The lists of some features, feature-major: values, offsets, weights.
 
     Args:
-        rows_U: which lists; all of them where None.
+        blocks: as `Made` has them.
+        rows_U: which lists of each block, which then has one feature; all of them where None.
     """
-    taken = [lists if rows_U is None else lists.take(rows_U) for lists in features]
+    taken = [lists if rows_U is None else lists.take(rows_U) for lists in blocks]
     if not taken:
         return {}
-    num_rows = taken[0].num_lists
-    length = np.concatenate([lists.length for lists in taken])
+    length = taken[0].length if len(taken) == 1 else np.concatenate([lists.length for lists in taken])
     offsets = np.zeros(len(length) + 1, dtype=np.int64)
     np.cumsum(length, out=offsets[1:])
     # rows made for this batch may go out as they are; those that other batches take too must be copied
-    whole = _one_slice(taken, length, dtype) if rows_U is None else None
-    if whole is not None and (taken[0].weights is not None or not weighted):
-        found = {f"{part}.values": taken[0].values[whole], f"{part}.offsets": offsets}
-        if weighted:
-            found[f"{part}.weights"] = taken[0].weights[whole]
-        return found
+    if rows_U is None and len(taken) == 1 and _is_whole(taken[0], dtype, weighted):
+        found = {f"{part}.values": taken[0].values, f"{part}.offsets": offsets}
+        return found | ({f"{part}.weights": taken[0].weights} if weighted else {})
     values = np.empty(offsets[-1], dtype=dtype)
     weights = np.ones(offsets[-1], dtype=np.float32) if weighted else None
-    for number, lists in enumerate(taken):
-        low, high = offsets[number * num_rows], offsets[(number + 1) * num_rows]
+    last = 0
+    for lists in taken:
+        first, last = last, last + lists.num_lists
+        low, high = offsets[first], offsets[last]
         at = _positions(lists, int(high - low))
         np.take(lists.values, at, out=values[low:high], mode="clip")
         if weights is not None and lists.weights is not None:
@@ -108,15 +107,11 @@ def _lists(part: str, features: Iterable[Lists], rows_U: np.ndarray | None, dtyp
     return found
 
 
-def _one_slice(features: list[Lists], length: np.ndarray, dtype: type) -> slice | None:
-    """Where the lists of all features lie one after the other in one buffer of the type asked for; None elsewhere."""
-    buffer, weights = features[0].values, features[0].weights
-    if buffer.dtype != dtype or any(f.values is not buffer or f.weights is not weights for f in features):
-        return None
-    start = np.concatenate([lists.start for lists in features])
-    if not len(start) or not adjoining(start, length):
-        return None
-    return slice(int(start[0]), int(start[-1] + length[-1]))
+def _is_whole(lists: Lists, dtype: type, weighted: bool) -> bool:
+    """Whether a buffer is what a batch wants: of its type, and the lists one after the other with nothing between."""
+    if lists.values.dtype != dtype or (weighted and lists.weights is None):
+        return False
+    return len(lists.values) == int(lists.length.sum()) and adjoining(lists.start, lists.length)
 
 
 def _positions(lists: Lists, total: int) -> np.ndarray:
@@ -135,7 +130,7 @@ def _windows(
         merged: where each unit's merged list lies.
         piece_U: which of the P units each window belongs to.
     """
-    features = [*made.lists.values(), *made.dense_lists.values()]
+    features = [*made.lists, *made.dense_lists]
     begin_P = merged[unit_P]
     positions, bounds_P = spans(begin_P, merged[unit_P + 1] - begin_P)
     start_U = features[0].start[rows_U] - begin_P[piece_U] + bounds_P[:-1][piece_U]
@@ -151,8 +146,8 @@ def _windows(
     kept = positions[used]
     found: Arrays = {"start": place[start_U], "length": length_U}
     for part, lists, dtype in (
-        ("lists", list(made.lists.values()), np.int64),
-        ("dense_lists", list(made.dense_lists.values()), np.float32),
+        ("lists", made.lists, np.int64),
+        ("dense_lists", made.dense_lists, np.float32),
     ):
         if not lists:
             continue

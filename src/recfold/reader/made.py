@@ -18,15 +18,20 @@ class Made:
     """U transformed rows of a group.
 
     Args:
-        lists, dense_lists: feature -> U lists: int64 ids without nulls, float32 without nulls.
+        lists, dense_lists: blocks of lists in order of the batch's features: each of one feature, or of several that lie
+            one after the other (k x U lists, feature-major). int64 ids without nulls; float32 without nulls.
         dense: float32 [U, W] or None.
         num_rows: U.
     """
 
-    lists: dict[str, Lists]
-    dense_lists: dict[str, Lists]
+    lists: tuple[Lists, ...]
+    dense_lists: tuple[Lists, ...]
     dense: np.ndarray | None
     num_rows: int
+
+
+Blocks = list[tuple[tuple[str, ...], Lists]]
+"""Features and their lists, feature-major."""
 
 
 def made_of(group: GroupLayout, layout: Layout, raw: Mapping[str, Lists]) -> Made:
@@ -36,7 +41,8 @@ def made_of(group: GroupLayout, layout: Layout, raw: Mapping[str, Lists]) -> Mad
         raw: feature -> U lists as stored.
     """
     features = layout.schema.features
-    return _sorted(group, {name: apply(raw[name], features[name].transforms, raw) for name in group.features})
+    order = (*group.lists, *group.dense_lists, *group.dense)
+    return _sorted(group, [((name,), apply(raw[name], features[name].transforms, raw)) for name in order])
 
 
 def made_of_rows(group: GroupLayout, layout: Layout, columns: Mapping[str, Column], rows_U: np.ndarray) -> Made:
@@ -48,20 +54,16 @@ def made_of_rows(group: GroupLayout, layout: Layout, columns: Mapping[str, Colum
         columns: feature -> R lists.
         rows_U: int64.
     """
-    runs = _runs(rows_U)
-    done: dict[str, Lists] = {}
-    raw: dict[str, Lists] = {}
     features = layout.schema.features
+    if group.crosses:
+        return made_of(group, layout, {name: columns[name].take(rows_U).lists() for name in group.features})
+    runs = _runs(rows_U)
+    done: Blocks = []
     for bundle in group.bundles:
-        for alike in _of_one_type(bundle, columns):
+        for alike in _of_one_form(bundle, columns):
             lists = _gather([columns[name] for name in alike], rows_U, runs)
-            parts = _split(lists, len(rows_U), len(alike))
-            raw |= dict(zip(alike, parts, strict=True))
-            if group.crosses:
-                continue
-            parts = _split(apply(lists, features[alike[0]].transforms), len(rows_U), len(alike))
-            done |= dict(zip(alike, parts, strict=True))
-    return made_of(group, layout, raw) if group.crosses else _sorted(group, done)
+            done.append((alike, apply(lists, features[alike[0]].transforms)))
+    return _sorted(group, done)
 
 
 def _runs(rows_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,9 +76,12 @@ def _runs(rows_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows_U[first], rows_U[last]
 
 
-def _of_one_type(bundle: Sequence[str], columns: Mapping[str, Column]) -> list[Sequence[str]]:
+def _of_one_form(bundle: tuple[str, ...], columns: Mapping[str, Column]) -> list[tuple[str, ...]]:
     """A bundle where its columns are of one form; else its features one by one."""
-    forms = {(c.values.dtype, c.valid is None, c.weights is None, c.offsets is None) for c in map(columns.get, bundle) if c}
+    forms = {
+        (column.values.dtype, column.valid is None, column.weights is None, column.offsets is None)
+        for column in (columns[name] for name in bundle)
+    }
     return [bundle] if len(forms) == 1 else [(name,) for name in bundle]
 
 
@@ -116,33 +121,25 @@ def _gather(columns: Sequence[Column], rows_U: np.ndarray, runs: tuple[np.ndarra
     return Lists(values, taken([c.valid for c in columns]), taken([c.weights for c in columns]), start, length)
 
 
-def _split(lists: Lists, num_rows: int, num_features: int) -> list[Lists]:
-    """F x U lists as U lists of each feature, over the same buffer."""
-    if num_features == 1:
-        return [lists]
-    cuts = [slice(number * num_rows, (number + 1) * num_rows) for number in range(num_features)]
-    return [replace(lists, start=lists.start[cut], length=lists.length[cut]) for cut in cuts]
-
-
-def _sorted(group: GroupLayout, done: Mapping[str, Lists]) -> Made:
+def _sorted(group: GroupLayout, done: Blocks) -> Made:
     """Transformed features by what they are in a batch."""
-    dense_lists = {name: _as_floats(done[name]) for name in group.dense_lists}
-    num_rows = done[group.features[0]].num_lists
-    dense = None
-    if group.dense:
-        dense = np.empty((num_rows, sum(group.widths)), dtype=np.float32)
-        first = 0
-        for name, width in zip(group.dense, group.widths, strict=True):
-            lists = done[name]
-            low = int(lists.start[0]) if num_rows else 0
-            flat = replace(
-                lists,
-                values=lists.values[low : low + num_rows * width],
-                valid=None if lists.valid is None else lists.valid[low : low + num_rows * width],
-            )
-            dense[:, first : first + width] = _as_floats(flat).values.reshape(-1, width)
-            first += width
-    return Made({name: done[name] for name in group.lists}, dense_lists, dense, num_rows)
+    features, first = done[0]
+    num_rows = first.num_lists // len(features)
+    dense = np.empty((num_rows, sum(group.widths)), dtype=np.float32) if group.dense else None
+    begins = dict(zip(group.dense, np.cumsum((0, *group.widths)).tolist(), strict=False))
+    lists, dense_lists = [], []
+    for features, block in done:
+        if features[0] in begins:
+            assert dense is not None
+            width = len(block.values) // (len(features) * num_rows) if num_rows else 0
+            values = _as_floats(block).values.reshape(len(features), num_rows, width)
+            for number, name in enumerate(features):
+                dense[:, begins[name] : begins[name] + width] = values[number]
+        elif features[0] in group.dense_lists:
+            dense_lists.append(_as_floats(block))
+        else:
+            lists.append(block)
+    return Made(tuple(lists), tuple(dense_lists), dense, num_rows)
 
 
 def _as_floats(lists: Lists) -> Lists:
