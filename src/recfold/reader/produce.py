@@ -15,6 +15,7 @@ from recfold.reader.layout import GroupLayout, Layout
 from recfold.reader.made import Made, made_of
 from recfold.reader.order import Course, Units, course_of
 from recfold.reader.settings import ReaderSettings
+from recfold.reader.shared import Shared
 from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
 from recfold.spec import InputError
 from recfold.table import FoldedTable, Part
@@ -147,6 +148,20 @@ class Store:
             self._row_groups[key] = decode(raw, self.layout, source.path)
         return self._row_groups[key]
 
+    def share(self, dictionaries: Shared) -> None:
+        """Use dictionaries that another process has transformed, from the memory that they lie in."""
+        self._shared |= dictionaries.map()
+        dictionaries.close()
+
+    def shared_dictionaries(self) -> Shared:
+        """All dictionaries that the split shares, transformed, in memory for other processes.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        groups = [group.name for group in self.layout.groups if group.stored_as == "dictionary" and group.shared]
+        return Shared.of({group: self.shared_dictionary(group) for group in groups})
+
     def own_dictionary(self, group: str, part: int) -> dict[str, Column]:
         """A part's own dictionary, decoded.
 
@@ -180,7 +195,7 @@ class Store:
                 del self._own[group, part]
 
     def _decoded(self, group: str, source: Part) -> dict[str, Column]:
-        return decode_dictionary(source.dictionary(group), self._group(group), self.layout, source.path)
+        return decode_dictionary(source.dictionary(group, keep=False), self._group(group), self.layout, source.path)
 
     def _group(self, name: str) -> GroupLayout:
         return next(group for group in self.layout.groups if group.name == name)

@@ -164,17 +164,19 @@ class Part:
         """Names of the dictionary groups, the part's own and the split's."""
         return (*self._own.files, *self._shared.files)
 
-    def dictionary(self, group: str) -> pa.Table:
+    def dictionary(self, group: str, *, keep: bool = True) -> pa.Table:
         """The rows that a dictionary group refers to: the part's user dictionary or the split's item dictionary.
 
+        Args:
+            keep: hold on to it, so that it is read once; otherwise the caller does as it likes.
         Raises:
             InputError: the file is missing or damaged.
             ValueError: no such dictionary group.
         """
         if group in self._own.files:
-            return self._own.read(group)
+            return self._own.read(group, keep)
         if group in self._shared.files:
-            return self._shared.read(group)
+            return self._shared.read(group, keep)
         raise ValueError(str(unknown("dictionary group", group, self.dictionary_groups())))
 
     def expand(self, manifest: Manifest) -> Iterator[pa.Table]:
@@ -211,14 +213,16 @@ class _Dictionaries:
         self.files = files
         self._tables: dict[str, pa.Table] = {}
 
-    def read(self, group: str) -> pa.Table:
-        if group not in self._tables:
-            entry = self.files[group]
-            path = self.table / entry.path
-            file = _open_parquet(path, entry, checked=False)
-            self._tables[group] = _read(path, lambda: file.read(use_threads=False)).combine_chunks()
-            file.close()
-        return self._tables[group]
+    def read(self, group: str, keep: bool) -> pa.Table:
+        if group in self._tables:
+            return self._tables[group]
+        entry = self.files[group]
+        path = self.table / entry.path
+        with _open_parquet(path, entry, checked=False) as file:
+            table = _read(path, lambda: file.read(use_threads=False)).combine_chunks()
+        if keep:
+            self._tables[group] = table
+        return table
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tables": {}}
