@@ -33,7 +33,8 @@ def cut_batch(chunk: Chunk, unit: np.ndarray, begin: np.ndarray, end: np.ndarray
         rows_U, inverse_B = _distinct(group, at_B)
         if inverse_B is not None:
             arrays[f"{group.layout.name}/inverse"] = inverse_B
-        made, taken = group.made, rows_U
+        made = group.made
+        taken: np.ndarray | None = rows_U
         if made is None:
             made, taken = made_of_rows(group.layout, chunk.layout, group.columns, rows_U), None
         if made.dense is not None:

@@ -18,8 +18,8 @@ class Made:
     """U transformed rows of a group.
 
     Args:
-        lists, dense_lists: blocks of lists in order of the batch's features: each of one feature, or of several that lie
-            one after the other (k x U lists, feature-major). int64 ids without nulls; float32 without nulls.
+        lists, dense_lists: blocks of lists in order of the batch's features: each of one feature, or of several one
+            after the other (k x U lists, feature-major). int64 ids without nulls; float32 without nulls.
         dense: float32 [U, W] or None.
         num_rows: U.
     """
@@ -105,20 +105,19 @@ def _gather(columns: Sequence[Column], rows_U: np.ndarray, runs: tuple[np.ndarra
         length = np.concatenate(lengths)
         start = np.cumsum(length) - length
 
-    def taken(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-        if parts[0] is None:
-            return None
+    def taken(parts: Sequence[np.ndarray]) -> np.ndarray:
         out = np.empty(sum(sizes), dtype=parts[0].dtype)
         low = 0
         for part, at, size in zip(parts, positions, sizes, strict=True):
             if size:
-                np.take(part, at, out=out[low : low + size], mode="clip")
+                part.take(at, out=out[low : low + size], mode="clip")
             low += size
         return out
 
     values = taken([column.values for column in columns])
-    assert values is not None
-    return Lists(values, taken([c.valid for c in columns]), taken([c.weights for c in columns]), start, length)
+    valid = [column.valid for column in columns if column.valid is not None]
+    weights = [column.weights for column in columns if column.weights is not None]
+    return Lists(values, taken(valid) if valid else None, taken(weights) if weights else None, start, length)
 
 
 def _sorted(group: GroupLayout, done: Blocks) -> Made:

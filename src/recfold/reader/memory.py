@@ -1,7 +1,7 @@
 """Memory that processes share and that has no name, so that nothing can be left behind.
 
-A block is an open file descriptor. It is handed over through a socket (SCM_RIGHTS) or inherited, mapped, and closed; the
-kernel frees the memory when the last process that maps it lets go, however that process ends. Names in /dev/shm
+A block is an open file descriptor. It is handed over through a socket (SCM_RIGHTS) or inherited, mapped, and closed;
+the kernel frees the memory when the last process that maps it lets go, however that process ends. Names in /dev/shm
 (`multiprocessing.shared_memory`) would outlive a process that is killed before it removes them, and a pool of blocks
 that are used again would have to be told when the last tensor over a block is gone.
 """
@@ -74,8 +74,8 @@ def map_arrays(fd: int, entries: Entries, *, writable: bool) -> dict[str, np.nda
 def _mapped(fd: int, size: int, access: int) -> np.ndarray:
     """A mapped file as bytes, unmapped when the last array over it is gone.
 
-    Python's own mmap keeps a descriptor open for each mapping, of which a process may have few: whoever collects batches
-    in a list would run out of them.
+    Python's own mmap keeps a descriptor open for each mapping, of which a process may have few: whoever collects
+    batches in a list would run out of them.
     """
     if not size:  # cannot be mapped
         return np.empty(0, dtype=np.uint8)
@@ -89,7 +89,7 @@ def _mapped(fd: int, size: int, access: int) -> np.ndarray:
         raise OSError(ctypes.get_errno(), "shared memory cannot be mapped")
     memory = (ctypes.c_uint8 * size).from_address(address)
     weakref.finalize(memory, libc.munmap, address, size).atexit = False
-    body = np.frombuffer(memory, dtype=np.uint8)
+    body: np.ndarray = np.frombuffer(memoryview(memory), dtype=np.uint8)
     body.flags.writeable = bool(access & mmap.PROT_WRITE)
     return body
 

@@ -1,7 +1,7 @@
 """Batches from a worker to the reader: a JSON header through a socket, arrays in nameless memory, nothing pickled.
 
-A frame is a little-endian uint64 (bytes of the header) and the header. The header of a batch names its arrays with dtype,
-shape and place; their memory comes along as a file descriptor. That of an error has its text.
+A frame is a little-endian uint64 (bytes of the header) and the header. The header of a batch names its arrays with
+dtype, shape and place; their memory comes along as a file descriptor. That of an error has its text.
 """
 
 import array

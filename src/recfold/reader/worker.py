@@ -18,8 +18,8 @@ from recfold.reader.dealing import Deal
 from recfold.reader.layout import layout_of
 from recfold.reader.order import load_units
 from recfold.reader.produce import Store, plan_of, produce
-from recfold.reader.shared import Shared
 from recfold.reader.settings import ReaderSettings
+from recfold.reader.shared import Shared
 from recfold.reader.wire import send_frame
 from recfold.spec import InputError, Schema
 from recfold.table import open_table
@@ -85,7 +85,7 @@ def serve(reader: socket.socket) -> None:
 
 
 def _say(reader: socket.socket, jobs: IO[bytes], error: dict[str, Any]) -> None:
-    """Tell the reader what went wrong, and wait until it has closed: a socket that is closed unread drops what it held."""
+    """Tell the reader what went wrong and wait until it closes: a socket that is closed unread drops what it held."""
     send_frame(reader, error)
     while jobs.readline():
         continue
