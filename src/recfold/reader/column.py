@@ -13,6 +13,8 @@ from recfold.spec import InputError
 from recfold.spec.schema import FeatureSpec
 from recfold.transform import Lists, buffer_of, spans, string_hashes, windows_of
 
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class Column:
@@ -62,18 +64,23 @@ class Column:
         return Lists(self.values, self.valid, self.weights, start, length)
 
     @staticmethod
-    def concat(columns: Sequence["Column"]) -> "Column":
-        """The lists of all columns, one after the other."""
+    def concat(columns: Sequence["Column"], room: "Room | None" = None) -> "Column":
+        """The lists of all columns, one after the other.
+
+        Args:
+            room: where to put the values; in memory of their own where not given.
+        """
         if len(columns) == 1:
             return columns[0]
-        sizes = [len(column.values) for column in columns]
+        values = [column.values for column in columns]
+        sizes = [len(part) for part in values]
         offsets = None
         if columns[0].offsets is not None:
             firsts = np.cumsum(sizes) - sizes
             ends = [c.offsets[1:] + first for c, first in zip(columns, firsts, strict=True) if c.offsets is not None]
             offsets = np.concatenate([[0], *ends])
         return Column(
-            values=np.concatenate([column.values for column in columns]),
+            values=np.concatenate(values) if room is None else room.concatenate(values),
             valid=_concat_flags([column.valid for column in columns], sizes, True),
             weights=None if columns[0].weights is None else np.concatenate([c.weights for c in columns]),
             offsets=offsets,
@@ -88,6 +95,29 @@ class Column:
             offsets,
             null,
         )
+
+
+class Room:
+    """Memory for many arrays, taken at once: the system gives a large piece in huge pages, many small ones by page.
+
+    Args:
+        num_bytes: that will be needed.
+        num_arrays: how many arrays will be put there.
+    """
+
+    def __init__(self, num_bytes: int, num_arrays: int) -> None:
+        self._buffer = np.empty(num_bytes + num_arrays * _ALIGNMENT, dtype=np.uint8)
+        self._used = 0
+
+    def concatenate(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """As `np.concatenate`."""
+        dtype = np.result_type(*(part.dtype for part in parts))
+        size = sum(len(part) for part in parts) * dtype.itemsize
+        if self._used + size > len(self._buffer):  # of mixed types, which grew
+            return np.concatenate(parts)
+        out = self._buffer[self._used : self._used + size].view(dtype)
+        self._used += size + -size % _ALIGNMENT
+        return np.concatenate(parts, out=out)
 
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recfold.reader.column import Column, column_of, elements, one_array
+from recfold.reader.column import Column, Room, column_of, elements, one_array
 from recfold.reader.layout import GroupLayout, Layout
 from recfold.spec import InputError
 from recfold.transform import NULL_ID, windows_of
@@ -74,6 +74,8 @@ class Stored:
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
+        sizes = [column.values.nbytes for part in parts for column in part.columns.values()]
+        room = Room(sum(sizes), len(first.columns))
         return Stored(
             _concat_offsets([part.offsets for part in parts]),
             {name: np.concatenate([part.samples[name] for part in parts]) for name in first.samples},
@@ -86,7 +88,7 @@ class Stored:
                 )
                 for name in first.windows
             },
-            {name: Column.concat([part.columns[name] for part in parts]) for name in first.columns},
+            {name: Column.concat([part.columns[name] for part in parts], room) for name in first.columns},
         )
 
 
