@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recfold.reader.column import Column, column_of, elements
+from recfold.reader.column import Column, Room, column_of, elements
 from recfold.spec import InputError
 from recfold.spec.schema import FeatureSpec
 
@@ -85,3 +85,24 @@ def test_elements_of_every_type_become_numpy(array, dtype):
 
 def test_integers_of_a_dense_feature_become_floats():
     assert column_of(pa.array([1, 2], pa.int8()), FeatureSpec(kind="dense")).values.dtype == np.float64
+
+
+@given(rows, st.data())
+def test_between_is_a_slice_of_python_lists(lists, data):
+    column = column_of(pa.array(lists, pa.list_(pa.int32())), IDS)
+    low = data.draw(st.integers(0, len(lists)))
+    high = data.draw(st.integers(low, len(lists)))
+    part = column.between(low, high)
+    assert len(part) == high - low
+    assert part.lists().to_pylists() == [row or [] for row in lists[low:high]]
+    assert np.shares_memory(part.values, column.values) or not len(part.values)
+
+
+def test_columns_joined_in_one_room_are_those_joined_alone():
+    column = column_of(pa.array([[1, 2], [3]], pa.list_(pa.int32())), IDS)
+    room = Room(2 * column.values.nbytes + column.values.nbytes, 2)
+    first = Column.concat([column, column], room)
+    second = Column.concat([column, column, column], room)  # more than there is room for
+    assert first.lists().to_pylists() == [[1, 2], [3]] * 2
+    assert second.lists().to_pylists() == [[1, 2], [3]] * 3
+    assert not np.shares_memory(first.values, second.values)

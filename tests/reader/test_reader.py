@@ -338,10 +338,9 @@ def test_batches_are_pinned_where_asked_and_possible(table):
 
 def test_a_file_that_is_gone_is_named(folded, tmp_path):
     table = folded(tmp_path / "table")
-    reader = Reader(table, settings=HERE)
     table.parts("train")[1].path.unlink()
     with pytest.raises(InputError, match=r"part-00001\.parquet is missing, but the manifest names it"):
-        list(reader)
+        list(Reader(table, settings=HERE))
 
 
 def test_a_damaged_file_is_named(folded, tmp_path):

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError, Schema, splitmix64
 from recfold.spec.schema import FeatureSpec
 from recfold.spec.transforms import Bucketize, Clip, Cross, Fill, Hash, Log, Ngram, Truncate
 from recfold.transform import TRANSFORMS, Lists, Row, apply, apply_reference, check_transforms, string_hashes
 from recfold.transform.apply import kind_after
+from recfold.transform.hash import hashed_rows, to_rows
 
 INT64 = np.iinfo(np.int64)
 SPECS = {
@@ -201,3 +202,13 @@ def test_cross_with_dense_or_over_groups_is_refused():
     with pytest.raises(InputError, match="'a' is crossed with 'b' of another group; got g and sample"):
         check_transforms(schema_with({"a": {**crossed, "group": "g"}, "b": {"kind": "id"}}, {"g": {"kind": "session"}}))
     assert check_transforms(schema_with({"a": crossed, "b": {"kind": "ids"}})) == {"a": "ids", "b": "ids"}
+
+
+@pytest.mark.parametrize("rows", [1, 64, 200_000, 2**40, 2**62 + 1])
+@pytest.mark.parametrize("seed", [0, 1, 2**63])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.int64])
+def test_rows_hashed_in_blocks_are_those_of_the_twin(dtype, seed, rows):
+    limits = np.iinfo(dtype)
+    ids = np.random.default_rng(0).integers(limits.min, limits.max, 40_000, dtype=dtype, endpoint=True)
+    for part in (ids, ids[:0], ids[:1], ids[::3]):
+        assert hashed_rows(part, seed, rows).tolist() == to_rows(splitmix64(part, seed), rows).tolist()

@@ -1,5 +1,6 @@
 """What a batch consists of, derived from the schema once."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ class GroupLayout:
         dense_lists: sequences of floats.
         dense, widths: dense features and vectors, and their columns.
         weighted: whether any of `lists` has weights.
+        bundles: the features in order of the batch, those next to each other that are of one kind and transformed alike
+            together.
+        crosses: whether a transform of one feature reads another.
         windows: whether the features of a window group are still the same windows after their transforms. It follows
             from the schema alone, so that a batch has one form whatever is in it.
     """
@@ -37,6 +41,8 @@ class GroupLayout:
     widths: tuple[int, ...]
     weighted: bool
     windows: bool
+    bundles: tuple[tuple[str, ...], ...]
+    crosses: bool
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def layout_of(schema: Schema) -> Layout:
         spec = schema.groups.get(name)
         lists = tuple(f for f in features if kinds[f] in ("id", "ids", "sequence"))
         dense = tuple(f for f in features if kinds[f] in ("dense", "vector"))
+        dense_lists = tuple(f for f in features if kinds[f] == "dense_sequence")
         groups.append(
             GroupLayout(
                 name=name,
@@ -71,11 +78,13 @@ def layout_of(schema: Schema) -> Layout:
                 shared=spec is not None and spec.key == "item",
                 features=features,
                 lists=lists,
-                dense_lists=tuple(f for f in features if kinds[f] == "dense_sequence"),
+                dense_lists=dense_lists,
                 dense=dense,
                 widths=tuple(schema.features[f].width or 1 if kinds[f] == "vector" else 1 for f in dense),
                 weighted=any(_weighted(schema, f) for f in lists),
                 windows=spec is not None and spec.kind == "window" and _alike(schema, features),
+                bundles=tuple(bundle for part in (lists, dense_lists, dense) for bundle in _bundles(schema, part)),
+                crosses=any(isinstance(t, Cross) for f in features for t in schema.features[f].transforms),
             )
         )
     return Layout(schema, tuple(groups), tuple(schema.labels))
@@ -91,6 +100,12 @@ def _alike(schema: Schema, features: tuple[str, ...]) -> bool:
     ]
     crossed = any(isinstance(t, Cross) for f in features for t in schema.features[f].transforms)
     return not crossed and all(move == moves[0] for move in moves)
+
+
+def _bundles(schema: Schema, features: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Features cut where the kind or the transforms change."""
+    same = itertools.groupby(features, key=lambda f: (schema.features[f].kind, schema.features[f].transforms))
+    return [tuple(bundle) for _, bundle in same]
 
 
 def _weighted(schema: Schema, feature: str) -> bool:

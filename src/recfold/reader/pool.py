@@ -1,22 +1,22 @@
 """Worker processes and what they have made so far: started, read from and ended by the reader's own process."""
 
+import contextlib
 import json
 import os
-import queue
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import weakref
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from recfold.reader.cut import Arrays
-from recfold.reader.wire import read_frame, write_all
+from recfold.reader.wire import receive_frame
+from recfold.reader.worker import TAKEN
 from recfold.spec import InputError
 
-_COMMAND = "from recfold.reader.worker import main; main()"
-_PIPE_BYTES = 1 << 20
+COMMAND = "from recfold.reader.worker import main; main({fd})"
 
 
 class Pool:
@@ -25,16 +25,16 @@ class Pool:
     Args:
         start: see `worker.start_line`.
         num_workers: processes.
-        prefetch: finished batches held for each.
+        inherited: descriptors of memory that the workers are told of in `start`.
     """
 
-    def __init__(self, start: dict[str, Any], num_workers: int, prefetch: int) -> None:
+    def __init__(self, start: dict[str, Any], num_workers: int, inherited: Sequence[int] = ()) -> None:
         self._workers: list[_Worker] = []
-        # also where the pool is forgotten, and before the interpreter ends: threads can still be joined then
+        # also where the pool is forgotten, and before the interpreter ends
         self._end = weakref.finalize(self, _close_all, self._workers)
         try:
             for _ in range(num_workers):
-                self._workers.append(_Worker(start, prefetch))
+                self._workers.append(_Worker(start, inherited))
         except BaseException:
             self.close()
             raise
@@ -66,36 +66,31 @@ class Pool:
 
 
 class _Worker:
-    """One process, and a thread that reads what it makes into a bounded queue."""
+    """One process, and the socket on which it gets jobs and answers with batches."""
 
-    def __init__(self, start: dict[str, Any], prefetch: int) -> None:
+    def __init__(self, start: dict[str, Any], inherited: Sequence[int]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = "1"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            env=environment,
-            # Ctrl-C goes to the parent alone; it closes the pipes, and that ends the worker
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        _widen(self._process.stdout)
-        self._frames: queue.Queue[tuple[dict[str, Any], Arrays] | None] = queue.Queue(prefetch)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._read_frames, args=(self._process.stdout,), daemon=True)
-        self._thread.start()
+        self._socket, other_end = socket.socketpair()
+        with other_end:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", COMMAND.format(fd=other_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                pass_fds=(other_end.fileno(), *inherited),
+                env=environment,
+                # Ctrl-C goes to the parent alone; it closes the socket, and that ends the worker
+                start_new_session=True,
+            )
         self.send(start)
 
     def send(self, line: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
         try:
-            write_all(self._process.stdin, json.dumps(line).encode() + b"\n")
-        except BrokenPipeError:
+            self._socket.sendall(json.dumps(line).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
     def take(self) -> Arrays | None:
@@ -105,7 +100,10 @@ class _Worker:
             InputError: the worker found something wrong with the table, or died.
             RuntimeError: the worker failed.
         """
-        frame = self._frames.get()
+        try:
+            frame = receive_frame(self._socket)
+        except (EOFError, ConnectionResetError):
+            frame = None
         if frame is None:
             raise self._death()
         header, arrays = frame
@@ -115,32 +113,17 @@ class _Worker:
                 if header["input"]
                 else RuntimeError(f"a reader worker failed: {header['error']}")
             )
-        return None if header.get("end") else arrays
+        if header.get("end"):
+            return None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # if it died, its next batch is missing
+            self._socket.sendall(TAKEN)
+        return arrays
 
     def close(self) -> None:
-        self._closing.set()
         self._process.kill()
         self._process.wait()
-        self._thread.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        self._socket.close()
         self._errors.close()
-
-    def _read_frames(self, pipe: IO[bytes]) -> None:
-        while True:
-            try:
-                frame = read_frame(pipe)
-            except (EOFError, OSError, ValueError):
-                frame = None
-            while not self._closing.is_set():
-                try:
-                    self._frames.put(frame, timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
-            if frame is None or self._closing.is_set():
-                return
 
     def _death(self) -> InputError:
         """The error for a worker that ended without saying why."""
@@ -159,13 +142,3 @@ def _close_all(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.close()
     workers.clear()
-
-
-def _widen(pipe: IO[bytes]) -> None:
-    """Let the pipe hold more, where the system can."""
-    try:
-        import fcntl
-
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (ImportError, AttributeError, OSError):
-        return

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recfold.reader.chunk import Chunk, chunk_of
+from recfold.reader.chunk import Chunk, Dictionaries, chunk_of
 from recfold.reader.column import Column
 from recfold.reader.cut import Arrays, cut_batch
 from recfold.reader.dealing import Deal, Share, done_after, share_of, steps_of
-from recfold.reader.layout import Layout
+from recfold.reader.layout import GroupLayout, Layout
+from recfold.reader.made import Made, made_of
 from recfold.reader.order import Course, Units, course_of
 from recfold.reader.settings import ReaderSettings
+from recfold.reader.shared import Shared
 from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
-from recfold.table import FoldedTable
+from recfold.table import FoldedTable, Part
 
 _CHUNK_SAMPLES = 1 << 17
 _ROW_GROUPS = 1 << 32
@@ -81,14 +83,14 @@ def _chunk(plan: Plan, store: "Store", batches: range) -> tuple[Chunk, np.ndarra
         here = np.flatnonzero(key == number)
         part, row_group = divmod(int(number), _ROW_GROUPS)
         stored, rows = store.row_group(part, row_group), units.row[here]
-        if 4 * len(rows) < 3 * stored.num_units:
-            wanted = np.sort(rows)
-            stored, rows = stored.take(wanted, store.layout), np.searchsorted(wanted, rows)
+        low, high = int(rows.min()), int(rows.max()) + 1
+        if high - low < stored.num_units:
+            stored, rows = stored.between(low, high, store.layout), rows - low
         places[here] = first + rows
         first += stored.num_units
         found.append(stored)
         parts.append(np.full(stored.num_units, part, dtype=np.int64))
-    chunk = chunk_of(Stored.concat(found), np.concatenate(parts), store.layout, store.dictionary)
+    chunk = chunk_of(Stored.concat(found), np.concatenate(parts), store.layout, store.dictionaries)
     return chunk, numbers, places
 
 
@@ -113,7 +115,9 @@ class Store:
         self._parts = table.parts(split)
         self._columns = stored_columns(layout, table.columns(split))
         self._row_groups: dict[tuple[int, int], Stored] = {}
-        self._dictionaries: dict[tuple[str, int], dict[str, Column]] = {}
+        self._own: dict[tuple[str, int], dict[str, Column]] = {}
+        self._shared: dict[str, Made] = {}
+        self.dictionaries = Dictionaries(self.shared_dictionary, self.own_dictionary)
 
     def row_group(self, part: int, row_group: int) -> Stored:
         """Raises:
@@ -126,21 +130,54 @@ class Store:
             self._row_groups[key] = decode(raw, self.layout, source.path)
         return self._row_groups[key]
 
-    def dictionary(self, group: str, part: int) -> dict[str, Column]:
-        """A decoded dictionary; part -1 for one that the split shares.
+    def share(self, dictionaries: Shared) -> None:
+        """Use dictionaries that another process has transformed, from the memory that they lie in."""
+        self._shared |= dictionaries.map()
+        dictionaries.close()
+
+    def shared_dictionaries(self) -> Shared:
+        """All dictionaries that the split shares, transformed, in memory for other processes.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        groups = [group.name for group in self.layout.groups if group.stored_as == "dictionary" and group.shared]
+        return Shared.of({group: self.shared_dictionary(group) for group in groups})
+
+    def own_dictionary(self, group: str, part: int) -> dict[str, Column]:
+        """A part's own dictionary, decoded.
 
         Raises:
             InputError: the file is missing or damaged.
         """
         key = (group, part)
-        if key not in self._dictionaries:
-            source = self._parts[max(part, 0)]
-            layout = next(found for found in self.layout.groups if found.name == group)
-            table = source.dictionary(group)
-            self._dictionaries[key] = decode_dictionary(table, layout, self.layout, source.path)
-        return self._dictionaries[key]
+        if key not in self._own:
+            self._own[key] = self._decoded(group, self._parts[part])
+        return self._own[key]
+
+    def shared_dictionary(self, group: str) -> Made:
+        """All rows of a dictionary that the split shares, transformed once.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        if group not in self._shared:
+            columns = self._decoded(group, self._parts[0])
+            raw = {feature: column.lists() for feature, column in columns.items()}
+            self._shared[group] = made_of(self._group(group), self.layout, raw)
+        return self._shared[group]
 
     def keep(self, row_groups: set[tuple[int, int]]) -> None:
-        """Drop all row groups but some."""
+        """Drop all row groups but some, and the dictionaries of parts of which none is left."""
         for key in self._row_groups.keys() - row_groups:
             del self._row_groups[key]
+        parts = {part for part, _ in row_groups}
+        for group, part in list(self._own):
+            if part not in parts:
+                del self._own[group, part]
+
+    def _decoded(self, group: str, source: Part) -> dict[str, Column]:
+        return decode_dictionary(source.dictionary(group, keep=False), self._group(group), self.layout, source.path)
+
+    def _group(self, name: str) -> GroupLayout:
+        return next(group for group in self.layout.groups if group.name == name)

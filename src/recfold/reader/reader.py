@@ -195,11 +195,18 @@ class Reader:
             return produce(plan, self._store, range(first, plan.num_batches))
         num_workers = self.settings.workers
         if self._pool is None:
-            checksum = self.table.manifest.checksum
-            start = start_line(self.table.path, checksum, self.split, self.settings, self.schema, self.rank)
-            self._pool = Pool(start, num_workers, self.settings.prefetch)
+            self._pool = self._started_pool(num_workers)
         jobs = [job_line(self._epoch, self._deals, first + worker, num_workers) for worker in range(num_workers)]
         return self._pool.batches(jobs)
+
+    def _started_pool(self, num_workers: int) -> Pool:
+        shared = Store(self.table, self.split, self._layout).shared_dictionaries()
+        try:
+            checksum = self.table.manifest.checksum
+            start = start_line(self.table.path, checksum, self.split, self.settings, self.schema, self.rank, shared)
+            return Pool(start, num_workers, shared.fds())
+        finally:
+            shared.close()
 
     def _stop_stream(self) -> None:
         """Drop what was read ahead. Workers that are in the middle of it are ended; idle ones are kept."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recfold.reader.column import Column, column_of, elements, one_array
+from recfold.reader.column import Column, Room, column_of, elements, one_array
 from recfold.reader.layout import GroupLayout, Layout
 from recfold.spec import InputError
-from recfold.transform import NULL_ID, spans, windows_of
+from recfold.transform import NULL_ID, windows_of
 
 _KEYS = ("session", "user", "request", "candidate", "position", "time")
 
@@ -42,23 +42,25 @@ class Stored:
     def num_units(self) -> int:
         return len(self.offsets) - 1
 
-    def take(self, units: np.ndarray, layout: Layout) -> "Stored":
-        """Some of the units, in the order given."""
-        samples, offsets = _spans_of(self.offsets, units)
+    def between(self, low: int, high: int, layout: Layout) -> "Stored":
+        """The units numbered [low, high); views, no copy of values."""
+        samples = slice(self.offsets[low], self.offsets[high])
         runs, windows, columns = {}, {}, {}
         for group in layout.groups:
-            rows = samples if group.stored_as == "sample" else units
+            rows = samples if group.stored_as == "sample" else slice(low, high)
             if group.name in self.runs:
-                at, runs[group.name] = _spans_of(self.runs[group.name], units)
+                bounds = self.runs[group.name][low : high + 1]
+                at = slice(bounds[0], bounds[-1])
+                runs[group.name] = bounds - bounds[0]
                 if group.stored_as == "session":
                     rows = at
                 else:
                     start, length = self.windows[group.name]
                     windows[group.name] = (start[at], length[at])
             for feature in group.features if group.stored_as != "dictionary" else ():
-                columns[feature] = self.columns[feature].take(rows)
+                columns[feature] = self.columns[feature].between(rows.start, rows.stop)
         return Stored(
-            offsets,
+            self.offsets[low : high + 1] - self.offsets[low],
             {name: values[samples] for name, values in self.samples.items()},
             {name: inverse[samples] for name, inverse in self.inverse.items()},
             runs,
@@ -72,6 +74,8 @@ class Stored:
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
+        sizes = [column.values.nbytes for part in parts for column in part.columns.values()]
+        room = Room(sum(sizes), len(first.columns))
         return Stored(
             _concat_offsets([part.offsets for part in parts]),
             {name: np.concatenate([part.samples[name] for part in parts]) for name in first.samples},
@@ -84,7 +88,7 @@ class Stored:
                 )
                 for name in first.windows
             },
-            {name: Column.concat([part.columns[name] for part in parts]) for name in first.columns},
+            {name: Column.concat([part.columns[name] for part in parts], room) for name in first.columns},
         )
 
 
@@ -202,7 +206,14 @@ def _feature(table: pa.Table, layout: Layout, feature: str, bounds: np.ndarray |
 
 def _outer(table: pa.Table, name: str) -> tuple[pa.Array, np.ndarray]:
     """A column of lists, one per unit: its elements and int64 [U + 1] offsets."""
-    child, start, length, valid = windows_of(one_array(table[name]))
+    array = one_array(table[name])
+    if pa.types.is_list(array.type) and not array.null_count:
+        offsets = array.offsets.to_numpy().astype(np.int64)
+        first = int(offsets[0])
+        if first:
+            offsets -= first
+        return array.values.slice(first, int(offsets[-1])), offsets
+    child, start, length, valid = windows_of(array)
     if valid is not None:
         raise InputError(f"column {name!r} has a null where a unit's list should be")
     offsets = np.zeros(len(length) + 1, dtype=np.int64)
@@ -236,11 +247,6 @@ def _float32(array: pa.Array, null: float) -> np.ndarray:
     values, valid = elements(array)
     values = values.astype(np.float32, copy=False)
     return values if valid is None else np.where(valid, values, np.float32(null))
-
-
-def _spans_of(offsets: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    start = offsets[units]
-    return spans(start, offsets[units + 1] - start)
 
 
 def _concat_offsets(parts: Sequence[np.ndarray]) -> np.ndarray:

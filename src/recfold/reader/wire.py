@@ -1,74 +1,69 @@
-"""Batches through a pipe: a JSON header and raw numpy buffers, nothing pickled.
+"""Batches from a worker to the reader: a JSON header through a socket, arrays in nameless memory, nothing pickled.
 
-A frame is two little-endian uint64 (bytes of the header, bytes of the body), the header, and the body. The header of a
-batch names its arrays with dtype, shape and place in the body; that of an error has its text.
+A frame is a little-endian uint64 (bytes of the header) and the header. The header of a batch names its arrays with
+dtype, shape and place; their memory comes along as a file descriptor. That of an error has its text.
 """
 
+import array
 import json
+import os
+import socket
 import struct
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-_SIZES = struct.Struct("<QQ")
-_ALIGNMENT = 64
+from recfold.reader.memory import map_arrays, nameless_file, write_arrays
+
+_SIZE = struct.Struct("<Q")
 
 
-def write_frame(file: IO[bytes], header: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
-    """Write one frame to an unbuffered file."""
-    entries: list[tuple[str, str, list[int], int]] = []
-    body = 0
-    for name, array in (arrays or {}).items():
-        body += -body % _ALIGNMENT
-        entries.append((name, array.dtype.str, list(array.shape), body))
-        body += array.nbytes
-    text = json.dumps({**header, "arrays": entries}).encode()
-    write_all(file, _SIZES.pack(len(text), body) + text)
-    written = 0
-    for (_, _, _, place), array in zip(entries, (arrays or {}).values(), strict=True):
-        write_all(file, bytes(place - written))
-        if array.nbytes:
-            write_all(file, np.ascontiguousarray(array).data.cast("B"))
-        written = place + array.nbytes
-
-
-def read_frame(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-    """Read one frame: its header and its arrays, writable views of one buffer. None where the file ends.
+def send_frame(to: socket.socket, header: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
+    """Send one frame; arrays of a batch are copied once, into memory of their own.
 
     Raises:
-        EOFError: the file ends inside a frame.
+        BrokenPipeError: nobody is left to receive it.
     """
-    sizes = np.empty(_SIZES.size, dtype=np.uint8)
-    if not _read(file, sizes, may_end=True):
-        return None
-    header_size, body_size = _SIZES.unpack(sizes.tobytes())
-    text = np.empty(header_size, dtype=np.uint8)
-    _read(file, text)
-    body = np.empty(body_size, dtype=np.uint8)
-    _read(file, body)
-    header = json.loads(text.tobytes())
-    arrays = {}
-    for name, dtype, shape, place in header.pop("arrays"):
-        kind = np.dtype(dtype)
-        count = int(np.prod(shape))
-        arrays[name] = body[place : place + count * kind.itemsize].view(kind).reshape(shape)
-    return header, arrays
+    if arrays is None:
+        text = json.dumps(header).encode()
+        to.sendall(_SIZE.pack(len(text)) + text)
+        return
+    fd = nameless_file()
+    try:
+        text = json.dumps({**header, "arrays": write_arrays(fd, arrays)}).encode()
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        # the descriptor travels with the first byte; the rest may have to wait for room
+        sent = to.sendmsg([_SIZE.pack(len(text))], rights)
+    finally:
+        os.close(fd)
+    to.sendall((_SIZE.pack(len(text)) + text)[sent:])
 
 
-def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
-    """Write to an unbuffered file, which may take a piece at a time."""
-    rest = memoryview(data)
-    while len(rest):
-        rest = rest[file.write(rest) :]
+def receive_frame(source: socket.socket) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Receive one frame: its header and its arrays, writable views of shared memory. None where the other end closed.
+
+    Raises:
+        EOFError: it closed inside a frame.
+    """
+    start, fds, _, _ = socket.recv_fds(source, _SIZE.size, 1)
+    try:
+        if not start:
+            return None
+        (size,) = _SIZE.unpack(start + _receive(source, _SIZE.size - len(start)))
+        header = json.loads(_receive(source, size))
+        entries = header.pop("arrays", [])
+        return header, map_arrays(fds[0], entries, writable=True) if fds else {}
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
-def _read(file: IO[bytes], into: np.ndarray, may_end: bool = False) -> bool:
-    view, done = into.data, 0
-    while done < len(view):
-        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+def _receive(source: socket.socket, size: int) -> bytes:
+    data = bytearray(size)
+    view = memoryview(data)
+    while len(view):
+        count = source.recv_into(view)
         if not count:
-            if may_end and done == 0:
-                return False
-            raise EOFError("the pipe closed inside a frame")
-        done += count
-    return True
+            raise EOFError("the socket closed inside a frame")
+        view = view[count:]
+    return bytes(data)

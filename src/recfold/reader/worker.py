@@ -1,11 +1,12 @@
 """What a worker process runs: jobs come in as lines of JSON, batches go out as frames.
 
-A worker ends when its input closes, so it never outlives the process that started it.
+A worker is ahead of its reader by a bounded number of batches: each one taken is answered with an empty line, and only
+then is another sent. A worker ends when its socket closes, so it never outlives the process that started it.
 """
 
 import json
 import os
-import sys
+import socket
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,31 +19,38 @@ from recfold.reader.layout import layout_of
 from recfold.reader.order import load_units
 from recfold.reader.produce import Store, plan_of, produce
 from recfold.reader.settings import ReaderSettings
-from recfold.reader.wire import write_frame
+from recfold.reader.shared import Shared
+from recfold.reader.wire import send_frame
 from recfold.spec import InputError, Schema
 from recfold.table import open_table
 
+TAKEN = b"\n"
+"""What a worker is told when a batch has been taken."""
 
-def main() -> None:
-    """Serve jobs from standard input on standard output until the input closes."""
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    # whatever a library prints must not land between two frames
-    os.dup2(2, 1)
+
+def main(fd: int) -> None:
+    """Serve jobs on a socket until its other end closes.
+
+    Args:
+        fd: descriptor of the socket.
+    """
     pa.set_cpu_count(1)
     try:
-        serve(sys.stdin.buffer, out)
-    except BrokenPipeError:
+        with socket.socket(fileno=fd) as reader:
+            serve(reader)
+    except (BrokenPipeError, ConnectionResetError):
         # the reader has gone; nobody is left to tell
         os._exit(0)
 
 
-def serve(jobs: IO[bytes], out: IO[bytes]) -> None:
+def serve(reader: socket.socket) -> None:
     """Answer jobs.
 
     Args:
-        jobs: first a line of `start_line`, then lines of `job_line`.
-        out: unbuffered; gets the frames of each job's batches and `{"end": true}`, or `{"error": ...}` and no more.
+        reader: gives a line of `start_line`, then lines of `job_line`, and an empty line for each batch taken; gets the
+            frames of each job's batches and `{"end": true}`, or `{"error": ...}` and no more.
     """
+    jobs = reader.makefile("rb")
     try:
         start = json.loads(jobs.readline())
         settings, rank = ReaderSettings.model_validate(start["settings"]), start["rank"]
@@ -51,26 +59,52 @@ def serve(jobs: IO[bytes], out: IO[bytes]) -> None:
             raise InputError(f"{table.path} has changed while it was read", todo="start again")
         units = load_units(table, start["split"])
         store = Store(table, start["split"], layout_of(Schema.model_validate(start["schema"])))
+        store.share(Shared.of_json(start["shared"]))
         while line := jobs.readline():
+            if line == TAKEN:
+                continue  # of the last batches of the job before
             job = json.loads(line)
+            ahead = start["prefetch"]
             plan = plan_of(units, settings, job["epoch"], [Deal(*deal) for deal in job["deals"]], rank)
             for arrays in produce(plan, store, range(job["first"], plan.num_batches, job["step"])):
-                write_frame(out, {}, arrays)
-            write_frame(out, {"end": True})
-    except BrokenPipeError:
+                if not ahead:
+                    if not jobs.readline():
+                        return
+                    ahead = 1
+                send_frame(reader, {}, arrays)
+                ahead -= 1
+            send_frame(reader, {"end": True})
+    except (BrokenPipeError, ConnectionResetError):
         raise
     except InputError as error:
-        write_frame(out, {"error": str(error), "input": True})
+        _say(reader, jobs, {"error": str(error), "input": True})
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        write_frame(out, {"error": f"{type(error).__name__}: {error} ({where})", "input": False})
+        _say(reader, jobs, {"error": f"{type(error).__name__}: {error} ({where})", "input": False})
+
+
+def _say(reader: socket.socket, jobs: IO[bytes], error: dict[str, Any]) -> None:
+    """Tell the reader what went wrong and wait until it closes: a socket that is closed unread drops what it held."""
+    send_frame(reader, error)
+    while jobs.readline():
+        continue
 
 
 def start_line(
-    table: Path, checksum: str, split: str, settings: ReaderSettings, schema: Schema, rank: int
+    table: Path,
+    checksum: str,
+    split: str,
+    settings: ReaderSettings,
+    schema: Schema,
+    rank: int,
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
-    """What a worker is told once."""
+    """What a worker is told once.
+
+    Args:
+        shared: the transformed rows of the split's dictionaries, in memory that the worker inherits.
+    """
     return {
         "table": str(table.absolute()),
         "checksum": checksum,
@@ -78,6 +112,8 @@ def start_line(
         "settings": settings.model_dump(mode="json"),
         "schema": schema.model_dump(mode="json"),
         "rank": rank,
+        "prefetch": settings.prefetch,
+        "shared": (shared or Shared()).as_json(),
     }
 
 

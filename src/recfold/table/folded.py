@@ -212,16 +212,18 @@ class Part:
         """Names of the dictionary groups, the part's own and the split's."""
         return (*self._own.groups(), *self._shared.groups())
 
-    def dictionary(self, group: str) -> pa.Table:
+    def dictionary(self, group: str, *, keep: bool = True) -> pa.Table:
         """The rows that a dictionary group refers to: the part's user dictionary or the split's item dictionary.
 
+        Args:
+            keep: hold on to it, so that it is read once; otherwise the caller does as it likes.
         Raises:
             InputError: the file is missing or damaged.
             ValueError: no such dictionary group.
         """
         for dictionaries in (self._own, self._shared):
             if group in dictionaries.groups():
-                return dictionaries.read(group)
+                return dictionaries.read(group, keep)
         raise ValueError(str(unknown("dictionary group", group, self.dictionary_groups())))
 
     def expand(self, manifest: Manifest) -> Iterator[pa.Table]:
@@ -282,13 +284,16 @@ class _Dictionaries:
         groups = self._columns.schema.groups
         return tuple(group for group, spec in groups.items() if spec.key == self._key)
 
-    def read(self, group: str) -> pa.Table:
-        if group not in self._tables:
-            tables = [self._file(entry) for entry in self.files.get(group, ())]
-            if self._columns is not None:
-                tables = [self._columns.conform_dictionary(group, rows) for rows in tables or [None]]
-            self._tables[group] = pa.concat_tables(tables).combine_chunks()
-        return self._tables[group]
+    def read(self, group: str, keep: bool) -> pa.Table:
+        if group in self._tables:
+            return self._tables[group]
+        tables = [self._file(entry) for entry in self.files.get(group, ())]
+        if self._columns is not None:
+            tables = [self._columns.conform_dictionary(group, rows) for rows in tables or [None]]
+        table = pa.concat_tables(tables).combine_chunks()
+        if keep:
+            self._tables[group] = table
+        return table
 
     def _file(self, entry: FileEntry) -> pa.Table:
         path = self.table / entry.path

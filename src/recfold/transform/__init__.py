@@ -2,7 +2,7 @@
 
 from recfold.transform.apply import TRANSFORMS, apply, apply_reference, check_transforms
 from recfold.transform.hash import NULL_ID, string_hashes
-from recfold.transform.lists import Lists, buffer_of, spans, windows_of
+from recfold.transform.lists import Lists, adjoining, buffer_of, spans, windows_of
 from recfold.transform.row import Row
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "TRANSFORMS",
     "Lists",
     "Row",
+    "adjoining",
     "apply",
     "apply_reference",
     "buffer_of",
