@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from recfold.table import FoldedTable, open_table
+
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 
 
@@ -16,3 +18,9 @@ def golden() -> Path:
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN, tmp_path / "table"))
+
+
+@pytest.fixture
+def coded(tmp_path: Path) -> FoldedTable:
+    """A copy of a golden table whose ids are codes."""
+    return open_table(shutil.copytree(GOLDEN.with_name("v2"), tmp_path / "coded"))

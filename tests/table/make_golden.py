@@ -1,4 +1,4 @@
-"""Makes the golden table of the present format version: `python tests/table/make_golden.py tests/table/golden/v1`.
+"""Makes the golden table of the present format version: `python tests/table/make_golden.py tests/table/golden/v2`.
 
 Only for a new format version: the golden tables of released versions stay as they are.
 """
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from recfold.fold import FoldSettings, fold
+from recfold.fold import FoldSettings, finish, fold
 from recfold.logs import REJECTED, Chunk, LogSource
 from recfold.spec import Schema
+from recfold.table.id_codes import IdCoding
 
 SCHEMA: dict[str, Any] = {
     "keys": {
@@ -95,5 +97,11 @@ def golden_source() -> LogSource:
     return LogSource(schema, chunks(impressions), chunks(outcomes), {"users": chunks(users)}, (), "the golden logs")
 
 
+def codings(files: Any, schema: Schema, ranges: Any) -> dict[str, IdCoding]:
+    """So few ids would not get codes."""
+    return {"seen": IdCoding(np.array([13, 12]), 11)}
+
+
 if __name__ == "__main__":
+    finish.choose_codings = codings
     fold(golden_source(), Path(sys.argv[1]), settings=FoldSettings(row_group_samples=3, partitions=1))

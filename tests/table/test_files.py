@@ -21,7 +21,8 @@ def test_row_groups_cover_all_rows_and_hold_about_as_many_samples_as_asked(count
     assert bounds[-1] == len(counts)
     assert sorted(set(bounds)) == bounds
     for begin, end in itertools.pairwise(bounds):
-        assert sum(counts[begin:end]) < size + max(counts)
+        last = end == len(counts)
+        assert sum(counts[begin:end]) < (1.5 if last else 1) * size + max(counts)
 
 
 def test_no_rows_make_no_row_group(tmp_path: Path) -> None:

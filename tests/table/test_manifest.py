@@ -37,10 +37,10 @@ def test_no_folder_is_no_table(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_version_is_a_clear_line(copied: Path) -> None:
-    rewrite(copied, format_version=2, recfold_version="9.1")
+    rewrite(copied, format_version=3, recfold_version="9.1")
     with pytest.raises(
         InputError,
-        match=r"was folded by recfold 9.1 in format version 2; expected format version 1 or older; upgrade recfold",
+        match=r"was folded by recfold 9.1 in format version 3; expected format version 2 or older; upgrade recfold",
     ):
         open_table(copied)
 

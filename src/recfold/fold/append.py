@@ -217,6 +217,7 @@ def _split(a: SplitEntry | None, b: SplitEntry | None) -> SplitEntry:
         parts=(*a.parts, *b.parts),
         dictionaries={group: (*a.dictionaries.get(group, ()), *b.dictionaries.get(group, ())) for group in shared},
         distinct={group: a.distinct.get(group, 0) + b.distinct.get(group, 0) for group in groups},
+        codes=a.codes,
     )
 
 

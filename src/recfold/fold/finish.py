@@ -11,6 +11,7 @@ import pyarrow as pa
 import recfold
 from recfold.fold.assign import SPLITS
 from recfold.fold.buckets import read_arrow
+from recfold.fold.coding import choose_codings
 from recfold.fold.columns import element_type, narrowest, wider
 from recfold.fold.item_dictionary import ItemDictionary, write_item_dictionary
 from recfold.fold.job import Job
@@ -24,6 +25,7 @@ from recfold.spec import Schema
 from recfold.spec.hashing import INTEGER_HASH, STRING_HASH
 from recfold.table import FoldedTable
 from recfold.table.files import Encodings, checksum, choose_encodings, row_group_bounds
+from recfold.table.id_codes import save_codings
 from recfold.table.lists import one_array
 from recfold.table.manifest import (
     Accounting,
@@ -36,6 +38,7 @@ from recfold.table.manifest import (
 )
 
 SKETCHES = "sketches"
+CODES = "part-codes.parquet"
 _KEYS = ("session", "session.made", "user")
 _INDEXES = (".inverse", ".start", ".length")
 
@@ -87,7 +90,8 @@ def write_table(
             for group, spec in found.schema.groups.items()
             if spec.key == "item"
         }
-    tasks = _write_tasks(folder, found, of_split, dictionaries, job, before)
+    codes = {split: _write_codes(folder, split, files, found, before) for split, files in of_split.items()}
+    tasks = _write_tasks(folder, found, of_split, dictionaries, codes, job, before)
     written: list[Written] = []
     for part in workers.map(write_task, tasks):
         written.append(part)
@@ -96,7 +100,7 @@ def write_table(
     parts: dict[str, list[Written]] = {}
     for split, files in of_split.items():
         parts[split], written = written[: len(files)], written[len(files) :]
-        splits[split] = _split_entry(split, files, parts[split], dictionaries[split])
+        splits[split] = _split_entry(split, files, parts[split], dictionaries[split], codes[split])
     sketches = _write_sketches(folder, found.sketches, before)
     accounting = _account(found.prepared, splits)
     accounting.check()
@@ -144,6 +148,35 @@ def _dictionary_file(split: str, group: str, before: FoldedTable | None) -> str:
     return f"{split}/{group}{number}.parquet"
 
 
+@dataclass(frozen=True)
+class _Codes:
+    """The codes of a split: their file, its entry where it was written now, and feature -> type of its codes."""
+
+    path: Path
+    written: FileEntry | None
+    coded: Mapping[str, pa.DataType]
+
+
+def _write_codes(
+    folder: Path, split: str, files: Sequence[FoldedFiles], found: FoldedLogs, before: FoldedTable | None
+) -> _Codes:
+    """Codes for frequent ids; those that the split of a table has already stay."""
+    path, ranges, written = folder / split / CODES, found.prepared.ranges, None
+    if before is not None and split in before.splits():
+        known = before.codings(split)
+        codings = {n: coding for n, coding in known.items() if coding.fits(*ranges[f"feature.{n}"])}
+    else:
+        codings = choose_codings(files, found.schema, ranges)
+        if codings:
+            rows = save_codings(path, codings)
+            written = FileEntry(path=CODES, bytes=path.stat().st_size, rows=rows, xxh64=checksum(path))
+    coded = {}
+    for name, coding in codings.items():
+        low, high = (bound - coding.low for bound in ranges[f"feature.{name}"])
+        coded[name] = narrowest(min(low, 0), max(high, 0) + len(coding.frequent))
+    return _Codes(path, written, coded)
+
+
 def _write_sketches(folder: Path, sketches: Mapping[str, Sketch], before: FoldedTable | None) -> FileEntry:
     number = "" if before is None else f"-{len(before.manifest.appended) + 1:05d}"
     path = folder / f"{SKETCHES}{number}.safetensors"
@@ -160,6 +193,7 @@ def _write_tasks(
     found: FoldedLogs,
     of_split: dict[str, list[FoldedFiles]],
     dictionaries: dict[str, dict[str, ItemDictionary]],
+    codes: dict[str, _Codes],
     job: Job,
     before: FoldedTable | None,
 ) -> list[WriteTask]:
@@ -185,6 +219,8 @@ def _write_tasks(
             row_group_samples=job.settings.row_group_samples,
             out=folder / split / f"part-{len(parts.get(split, ())) + index:05d}.parquet",
             done=job.work / f"{split}-{index:05d}.json",
+            codes=codes[split].path,
+            coded=codes[split].coded,
         )
         for split, entries in of_split.items()
         for index, files in enumerate(entries)
@@ -229,7 +265,11 @@ def _columns(files: Sequence[FoldedFiles], last: dict[str, int]) -> dict[str, pa
 
 
 def _split_entry(
-    split: str, files: Sequence[FoldedFiles], parts: Sequence[Written], dictionaries: dict[str, ItemDictionary]
+    split: str,
+    files: Sequence[FoldedFiles],
+    parts: Sequence[Written],
+    dictionaries: dict[str, ItemDictionary],
+    codes: _Codes,
 ) -> SplitEntry:
     def below(entry: FileEntry) -> FileEntry:
         return entry.model_copy(update={"path": f"{split}/{entry.path}"})
@@ -243,9 +283,11 @@ def _split_entry(
                 file=below(part.file),
                 samples=part.samples,
                 dictionaries={group: below(entry) for group, entry in part.dictionaries.items()},
+                coded=tuple(codes.coded),
             )
             for part in parts
         ),
+        codes=below(codes.written) if codes.written is not None else None,
         dictionaries={group: (below(entry.file),) for group, entry in dictionaries.items() if entry.file is not None},
         distinct={**stored, **{group: entry.rows for group, entry in dictionaries.items()}},
     )

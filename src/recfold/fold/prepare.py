@@ -27,9 +27,9 @@ from recfold.table.files import write_text
 from recfold.table.lists import one_array
 from recfold.table.manifest import FileEntry, Weighed
 
-PART_BYTES = 64 << 20
+PART_BYTES = 192 << 20
 MAX_PARTS = 4096
-COPIES = 8
+COPIES = 5
 """About how much memory folding a partition takes, in units of its size."""
 _SAMPLE_ROWS = 1 << 15
 """Groups are chosen on about so many samples."""
@@ -50,7 +50,7 @@ class Prepared(Settings):
 
     Args:
         log_schema: every feature has a group; weighed: what groups were weighed against.
-        widths: vector feature -> floats.
+        widths: vector feature -> floats. ranges: column of integers -> numbers between which all are.
         candidate_rows_in, outcomes_in, joined: for the accounting.
         cut: time (µs) from which on samples are validation.
         bytes: of all samples in memory; largest_bytes: of the largest partition.
@@ -62,6 +62,7 @@ class Prepared(Settings):
     log_schema: Schema
     weighed: tuple[Weighed, ...]
     widths: dict[str, int]
+    ranges: dict[str, tuple[int, int]]
     candidate_rows_in: int
     outcomes_in: int
     joined: int
@@ -130,6 +131,11 @@ def prepare(source: LogSource, job: Job) -> Partitions:
         log_schema=chosen.schema,
         weighed=chosen.weighed,
         widths=scanned.widths,
+        ranges={
+            name: (extent.low, extent.high)
+            for name, extent in scanned.extents.items()
+            if name.startswith("feature.") and pa.types.is_integer(extent.type)
+        },
         candidate_rows_in=scanned.candidate_rows_in,
         outcomes_in=scanned.outcomes_in,
         joined=assigned.joined,

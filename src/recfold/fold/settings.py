@@ -29,4 +29,4 @@ class FoldSettings(Settings):
     session_gap_minutes: float = Field(default=30.0, gt=0)
     partitions: int | None = Field(default=None, gt=0, le=4096)
     workers: int | None = Field(default=None, gt=0)
-    row_group_samples: int = Field(default=16384, gt=0)
+    row_group_samples: int = Field(default=65536, gt=0)

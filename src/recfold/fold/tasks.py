@@ -19,6 +19,7 @@ from recfold.fold.sides import SideFiles, refer
 from recfold.fold.sketch import Sketch, load_sketches, save_sketches
 from recfold.spec import Schema, Settings
 from recfold.table.files import Encodings, column_bytes, row_group_bounds, write_parquet, write_text
+from recfold.table.id_codes import change_elements, load_codings, with_element
 from recfold.table.lists import flatten, list_array, offsets_of, one_array
 from recfold.table.manifest import FileEntry
 
@@ -158,6 +159,7 @@ class WriteTask:
         dictionaries: user dictionary group -> its rows.
         encodings: of the columns of the part, and of each user dictionary by group.
         done: where it is written down that the part is whole.
+        codes: the file of the split's codes; coded: feature -> type of its codes.
     """
 
     units: Path
@@ -169,6 +171,8 @@ class WriteTask:
     row_group_samples: int
     out: Path
     done: Path
+    codes: Path
+    coded: Mapping[str, pa.DataType]
 
 
 class Written(Settings):
@@ -201,7 +205,7 @@ def write_task(task: WriteTask) -> Written:
 
 
 def final_units(task: WriteTask) -> pa.Table:
-    """The rows of a part in the columns, types and references of the whole table."""
+    """The rows of a part in the columns, types, references and codes of the whole table."""
     units = read_arrow(task.units)
     counts = one_array(units["n"]).to_numpy()
     columns = {}
@@ -212,6 +216,11 @@ def final_units(task: WriteTask) -> pa.Table:
             flat = flatten(column)
             column = list_array(flat.offsets, pa.array(task.remaps[group].read()[flat.values.to_numpy()]))
         columns[name] = cast_column(column, type)
+    if task.coded:
+        codings = load_codings(pq.read_table(task.codes))
+        for feature, type in task.coded.items():
+            codes = change_elements(columns[f"feature.{feature}"], codings[feature].encode)
+            columns[f"feature.{feature}"] = cast_column(codes, with_element(codes.type, type))
     return pa.table(columns)
 
 

@@ -86,14 +86,19 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 def row_group_bounds(samples_per_row: np.ndarray, row_group_samples: int) -> list[int]:
     """Cut rows into row groups of about `row_group_samples` samples; a row is never cut.
 
-    >>> row_group_bounds(np.array([3, 3, 3, 9, 1]), 6)
-    [0, 2, 4, 5]
+    A last group of less than half of that belongs to the one before it.
+
+    >>> row_group_bounds(np.array([3, 3, 3, 9, 1]), 6), row_group_bounds(np.array([3, 3, 3, 9, 3]), 6)
+    ([0, 2, 5], [0, 2, 4, 5])
     """
     if len(samples_per_row) == 0:
         return [0]
     begins = np.cumsum(samples_per_row) - samples_per_row
     group = begins // row_group_samples
-    return [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(samples_per_row)]
+    cuts = (np.flatnonzero(np.diff(group)) + 1).tolist()
+    if cuts and 2 * samples_per_row[cuts[-1] :].sum() < row_group_samples:
+        cuts.pop()
+    return [0, *cuts, len(samples_per_row)]
 
 
 def choose_encodings(sample: pa.Table) -> Encodings:

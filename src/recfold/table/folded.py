@@ -13,6 +13,8 @@ from recfold.spec import InputError, Schema, unknown
 from recfold.table.conform import Columns, type_of_text
 from recfold.table.expand import expand_rows
 from recfold.table.files import Progress, checksum, column_encodings
+from recfold.table.id_codes import IdCoding, change_elements, load_codings, with_element
+from recfold.table.lists import one_array
 from recfold.table.manifest import FileEntry, Manifest, PartEntry, load_manifest
 
 _MISSING = "is missing, but the manifest names it"
@@ -62,10 +64,20 @@ class FoldedTable:
         if split not in self._parts:
             entry = self.manifest.splits[split]
             shared = _Dictionaries(self.path, entry.dictionaries, self._columns)
+            codes = _Codes(self.path, entry.codes, self.schema)
             self._parts[split] = tuple(
-                Part(self.path, split, index, part, shared, self._columns) for index, part in enumerate(entry.parts)
+                Part(self.path, split, index, part, shared, codes, self._columns)
+                for index, part in enumerate(entry.parts)
             )
         return self._parts[split]
+
+    def codings(self, split: str) -> dict[str, IdCoding]:
+        """Feature -> how its ids are written in the parts of a split that have codes.
+
+        Raises:
+            InputError: the file that says so is missing or damaged.
+        """
+        return dict(_Codes(self.path, self.manifest.splits[split].codes, self.schema).codings())
 
     def columns(self, split: str) -> list[str]:
         """Names of the columns of a split's parts; none where it has no parts.
@@ -146,6 +158,7 @@ class Part:
         index: int,
         entry: PartEntry,
         shared: "_Dictionaries",
+        codes: "_Codes",
         columns: Columns | None,
     ) -> None:
         self.split = split
@@ -157,6 +170,7 @@ class Part:
         own = {group: (file,) for group, file in entry.dictionaries.items()}
         self._own = _Dictionaries(table, own, columns, key="user")
         self._columns = columns
+        self._codes = codes
         self._shared = shared
         self._file: pq.ParquetFile | None = None
         self._checked = False
@@ -198,6 +212,7 @@ class Part:
         wanted = list(columns) if columns is not None else self.columns()
         stored = wanted if self._columns is None else self._columns.needed(wanted, file.schema_arrow.names)
         table = _read(self.path, lambda: file.read_row_group(i, columns=stored, use_threads=False))
+        table = self._codes.decoded(table, self._entry.coded)
         return table.select(wanted) if self._columns is None else self._columns.conform(table, wanted)
 
     def columns(self) -> list[str]:
@@ -237,12 +252,12 @@ class Part:
             yield expand_rows(self.row_group(index), manifest, dictionaries, self.split)
 
     def types(self) -> dict[str, pa.DataType]:
-        """Name -> type of the columns of the file.
+        """Name -> type of the columns of the file, codes as the ids that they stand for.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        return {field.name: field.type for field in self._open().schema_arrow}
+        return self._codes.types(self._open().schema_arrow, self._entry.coded)
 
     def close(self) -> None:
         """Close the file; it opens again when it is read."""
@@ -258,6 +273,45 @@ class Part:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}
+
+
+class _Codes:
+    """The codes of a split's ids, read once."""
+
+    def __init__(self, table: Path, file: FileEntry | None, schema: Schema) -> None:
+        self.table = table
+        self.file = file
+        self.schema = schema
+        self._codings: dict[str, IdCoding] | None = None
+
+    def codings(self) -> dict[str, IdCoding]:
+        if self._codings is None:
+            self._codings = {}
+            if self.file is not None:
+                path = self.table / self.file.path
+                with _open_parquet(path, self.file, checked=False) as file:
+                    self._codings = load_codings(_read(path, lambda: file.read(use_threads=False)))
+        return self._codings
+
+    def decoded(self, raw: pa.Table, coded: tuple[str, ...]) -> pa.Table:
+        """Raw columns with ids where codes are."""
+        for feature in coded:
+            at = raw.schema.get_field_index(f"feature.{feature}")
+            if at >= 0:
+                coding, dtype = self.codings()[feature], np.dtype(self._element(feature).to_pandas_dtype())
+                ids = change_elements(one_array(raw.column(at)), partial(coding.decode, dtype=dtype))
+                raw = raw.set_column(at, f"feature.{feature}", ids)
+        return raw
+
+    def types(self, stored: pa.Schema, coded: tuple[str, ...]) -> dict[str, pa.DataType]:
+        found = {field.name: field.type for field in stored}
+        return found | {f"feature.{n}": with_element(found[f"feature.{n}"], self._element(n)) for n in coded}
+
+    def _element(self, feature: str) -> pa.DataType:
+        return pa.type_for_alias(self.schema.features[feature].type or "int64")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_codings": None}
 
 
 class _Dictionaries:

@@ -203,5 +203,6 @@ def _split(table: FoldedTable, name: str) -> SplitInspection:
     entry = table.manifest.splits[name]
     files = [file for part in entry.parts for file in (part.file, *part.dictionaries.values())]
     shared = [file for entries in entry.dictionaries.values() for file in entries]
+    shared += [] if entry.codes is None else [entry.codes]
     total = sum(file.bytes for file in (*files, *shared))
     return SplitInspection(name, entry.samples, entry.units, len(entry.parts), total)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_serializer, field_validator
 
 from recfold.spec import InputError, Schema, Settings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 
 
@@ -23,11 +23,16 @@ class FileEntry(Settings):
 
 
 class PartEntry(Settings):
-    """One part of a split and the user dictionaries that belong to it."""
+    """One part of a split and the user dictionaries that belong to it.
+
+    Args:
+        coded: features whose ids are written as the split's codes.
+    """
 
     file: FileEntry
     samples: int
     dictionaries: dict[str, FileEntry] = Field(default_factory=dict)
+    coded: tuple[str, ...] = ()
 
 
 class SplitEntry(Settings):
@@ -36,11 +41,13 @@ class SplitEntry(Settings):
     Args:
         dictionaries: its item dictionaries: the files whose rows follow each other, one for each day that added some.
         distinct: the number of lists that each group stores.
+        codes: the file that says which ids have which codes; None where no part has codes.
     """
 
     samples: int
     units: int
     parts: tuple[PartEntry, ...]
+    codes: FileEntry | None = None
     dictionaries: dict[str, tuple[FileEntry, ...]] = Field(default_factory=dict)
     distinct: dict[str, int] = Field(default_factory=dict)
 
@@ -183,7 +190,7 @@ class Manifest(Settings):
         checksum: xxh64 of this file without this entry.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT_VERSION
     recfold_version: str
     log_schema: Schema = Field(alias="schema")
     hashes: dict[str, str]
@@ -211,6 +218,7 @@ class Manifest(Settings):
             for part in split.parts:
                 found += [part.file, *part.dictionaries.values()]
             found += (entry for entries in split.dictionaries.values() for entry in entries)
+            found += [] if split.codes is None else [split.codes]
         return (*found, *self.quarantine, *([self.sketches] if self.sketches is not None else []))
 
     def to_json(self) -> str:
