@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recfold.reader.column import Column, Room, column_of, elements
+from recfold.reader.column import Column, Memory, column_of, elements
 from recfold.spec import InputError
 from recfold.spec.schema import FeatureSpec
 
@@ -100,9 +100,25 @@ def test_between_is_a_slice_of_python_lists(lists, data):
 
 def test_columns_joined_in_one_room_are_those_joined_alone():
     column = column_of(pa.array([[1, 2], [3]], pa.list_(pa.int32())), IDS)
-    room = Room(2 * column.values.nbytes + column.values.nbytes, 2)
+    room = Memory().room(2 * column.values.nbytes, 1)
     first = Column.concat([column, column], room)
     second = Column.concat([column, column, column], room)  # more than there is room for
     assert first.lists().to_pylists() == [[1, 2], [3]] * 2
     assert second.lists().to_pylists() == [[1, 2], [3]] * 3
     assert not np.shares_memory(first.values, second.values)
+
+
+def test_memory_is_used_again_only_when_no_array_lies_in_it():
+    column = column_of(pa.array([[1, 2], [3]], pa.list_(pa.int32())), IDS)
+    memory = Memory()
+    first = Column.concat([column, column], memory.room(1000, 1))
+    lists = first.lists()
+    second = Column.concat([column, column], memory.room(1000, 1))
+    assert not np.shares_memory(first.values, second.values)
+    place = second.values.ctypes.data
+    assert lists.to_pylists() == second.lists().to_pylists() == [[1, 2], [3]] * 2
+    del second
+    third = Column.concat([column, column], memory.room(900, 1))
+    assert third.values.ctypes.data == place
+    assert not np.shares_memory(first.values, third.values)
+    assert lists.to_pylists() == [[1, 2], [3]] * 2

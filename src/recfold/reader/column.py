@@ -3,6 +3,7 @@
 Legend: R lists, V values of all lists.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,16 +98,26 @@ class Column:
         )
 
 
+class Memory:
+    """Memory that is used again once no array lies in it: the system takes long to give fresh pages."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, dtype=np.uint8)
+
+    def room(self, num_bytes: int, num_arrays: int) -> "Room":
+        """Room for so many arrays of so many bytes together."""
+        needed = num_bytes + num_arrays * _ALIGNMENT
+        free = sys.getrefcount(self._buffer) == 2  # this object and the call: arrays that lie in it would count
+        if not free or needed > len(self._buffer):
+            self._buffer = np.empty(needed, dtype=np.uint8)
+        return Room(self._buffer)
+
+
 class Room:
-    """Memory for many arrays, taken at once: the system gives a large piece in huge pages, many small ones by page.
+    """Memory for many arrays."""
 
-    Args:
-        num_bytes: that will be needed.
-        num_arrays: how many arrays will be put there.
-    """
-
-    def __init__(self, num_bytes: int, num_arrays: int) -> None:
-        self._buffer = np.empty(num_bytes + num_arrays * _ALIGNMENT, dtype=np.uint8)
+    def __init__(self, buffer: np.ndarray) -> None:
+        self._buffer = buffer
         self._used = 0
 
     def concatenate(self, parts: Sequence[np.ndarray]) -> np.ndarray:

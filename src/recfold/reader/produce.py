@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recfold.reader.chunk import Chunk, Dictionaries, chunk_of
-from recfold.reader.column import Column
+from recfold.reader.column import Column, Memory
 from recfold.reader.cut import Arrays, cut_batch
 from recfold.reader.dealing import Deal, Share, done_after, share_of, steps_of
 from recfold.reader.layout import GroupLayout, Layout
@@ -17,7 +17,6 @@ from recfold.reader.shared import Shared
 from recfold.reader.stored import Stored, decode, decode_dictionary, stored_columns
 from recfold.table import FoldedTable, Part
 
-_CHUNK_SAMPLES = 1 << 17
 _ROW_GROUPS = 1 << 32
 
 
@@ -53,12 +52,11 @@ def produce(plan: Plan, store: "Store", batches: range) -> Iterator[Arrays]:
     share, size = plan.share, plan.batch_size
     first_unit = [share.range_of(batch, size)[0] for batch in batches]
     stretch = plan.course.stretch[share.unit[first_unit]] if len(batches) else []
-    limit = max(_CHUNK_SAMPLES // size, 1)
     last_use = _last_uses(plan)
     begin = 0
     while begin < len(batches):
         end = begin + 1
-        while end < len(batches) and end - begin < limit and stretch[end] == stretch[begin]:
+        while end < len(batches) and stretch[end] == stretch[begin]:
             end += 1
         chunk, numbers, places = _chunk(plan, store, batches[begin:end])
         for batch in batches[begin:end]:
@@ -66,6 +64,7 @@ def produce(plan: Plan, store: "Store", batches: range) -> Iterator[Arrays]:
             yield cut_batch(chunk, places[np.searchsorted(numbers, pieces.unit)], pieces.begin, pieces.end)
         next_unit = first_unit[end] if end < len(batches) else len(share.unit)
         store.keep({row_group for row_group, last in last_use.items() if last >= next_unit})
+        del chunk  # its memory is the next one's
         begin = end
 
 
@@ -90,7 +89,7 @@ def _chunk(plan: Plan, store: "Store", batches: range) -> tuple[Chunk, np.ndarra
         first += stored.num_units
         found.append(stored)
         parts.append(np.full(stored.num_units, part, dtype=np.int64))
-    chunk = chunk_of(Stored.concat(found), np.concatenate(parts), store.layout, store.dictionaries)
+    chunk = chunk_of(Stored.concat(found, store.memory), np.concatenate(parts), store.layout, store.dictionaries)
     return chunk, numbers, places
 
 
@@ -115,6 +114,7 @@ class Store:
         self._parts = table.parts(split)
         self._columns = stored_columns(layout, table.columns(split))
         self._row_groups: dict[tuple[int, int], Stored] = {}
+        self.memory = Memory()
         self._own: dict[tuple[str, int], dict[str, Column]] = {}
         self._shared: dict[str, Made] = {}
         self.dictionaries = Dictionaries(self.shared_dictionary, self.own_dictionary)

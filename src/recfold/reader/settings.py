@@ -29,5 +29,5 @@ class ReaderSettings(Settings):
     workers: int = Field(default=1, ge=0)
     prefetch: int = Field(default=4, gt=0)
     block_samples: int = Field(default=8192, gt=0)
-    shuffle_window: int = Field(default=4, gt=0)
+    shuffle_window: int = Field(default=2, gt=0)
     pin_memory: bool = False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recfold.reader.column import Column, Room, column_of, elements, one_array
+from recfold.reader.column import Column, Memory, column_of, elements, one_array
 from recfold.reader.layout import GroupLayout, Layout
 from recfold.spec import InputError
 from recfold.transform import NULL_ID, windows_of
@@ -69,13 +69,13 @@ class Stored:
         )
 
     @staticmethod
-    def concat(parts: Sequence["Stored"]) -> "Stored":
+    def concat(parts: Sequence["Stored"], memory: Memory) -> "Stored":
         """The units of all parts, one after the other."""
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
         sizes = [column.values.nbytes for part in parts for column in part.columns.values()]
-        room = Room(sum(sizes), len(first.columns))
+        room = memory.room(sum(sizes), len(first.columns))
         return Stored(
             _concat_offsets([part.offsets for part in parts]),
             {name: np.concatenate([part.samples[name] for part in parts]) for name in first.samples},
