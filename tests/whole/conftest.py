@@ -88,6 +88,12 @@ def own_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_logs() -> Callable[..., Path]:
+    """The function that writes our own logs: `write_logs(folder, seed=1)`."""
+    return write_own_logs
+
+
+@pytest.fixture(scope="session")
 def own_table(own_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> FoldedTable:
     return recfold.fold(own_logs, tmp_path_factory.mktemp("own") / "table")
 

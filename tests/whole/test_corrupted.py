@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from recfold.spec import InputError
 from recfold.table import FoldedTable
 
 SEEDS = [pytest.param(0, 12, id="12 times"), pytest.param(1, 500, id="500 times", marks=pytest.mark.soak)]
+TABLE_SEEDS = [pytest.param(0, 12, id="12 times"), pytest.param(1, 1000, id="1000 times", marks=pytest.mark.soak)]
 
 
 def truncate(file: Path, other: Path, rng: random.Random) -> None:
@@ -77,13 +80,70 @@ def rows_of(table: Path) -> list[Any]:
     return list(recfold.open_table(table).expand())
 
 
-@pytest.mark.parametrize("seed, times", SEEDS)
+@pytest.fixture(scope="module")
+def added_to(tmp_path_factory: pytest.TempPathFactory) -> FoldedTable:
+    """A table with codes of ids, two item dictionaries and days of different columns."""
+    folder = tmp_path_factory.mktemp("added_to")
+    for day in range(2):
+        recfold.fold(skewed_logs(folder / f"day-{day}", day), folder / "table", append=day > 0)
+    found = recfold.open_table(folder / "table")
+    assert found.manifest.splits["train"].codes is not None
+    assert len(found.manifest.splits["train"].dictionaries["candidate"]) == 2
+    return found
+
+
+def skewed_logs(out: Path, day: int) -> Path:
+    """A day of joined logs with skewed ids, items that only this day has, and, from the second on, another feature."""
+    rng = np.random.default_rng(day)
+    rows = 1200
+    seen = (rng.pareto(1.0, (rows // 4, 12)) * 3).astype(np.int64) * 2654435761 % (1 << 31)
+    item = rng.integers(0, 30, rows) + 20 * day
+    columns = {
+        "request": np.arange(rows) + rows * day,
+        "item": item,
+        "user": np.arange(rows) // 20,
+        "time": np.arange(rows) * 10**6 + day * 10**10,
+        "click": (item % 3 == 0).astype(np.float32),
+        "seen": [seen[i // 4].tolist() for i in range(rows)],
+        "topics": [[int(i), int(i) % 7] for i in item],
+        **({"more": np.arange(rows)} if day else {}),
+    }
+    out.mkdir(parents=True)
+    pl.DataFrame(columns).write_parquet(out / "impressions.parquet")
+    features = """
+        [keys]
+        request = "request"
+        candidate = "item"
+        user = "user"
+        time = "time"
+        [labels.click]
+        column = "click"
+        [groups.candidate]
+        kind = "dictionary"
+        key = "item"
+        [features]
+        seen = { kind = "ids", group = "seen" }
+        topics = { kind = "ids", group = "candidate" }
+    """
+    (out / "features.toml").write_text(features + ("more = { kind = 'id', default = -1 }" if day else ""))
+    return out
+
+
+@pytest.mark.parametrize("seed, times", TABLE_SEEDS)
+@pytest.mark.parametrize("which", ["own_table", "added_to"])
 def test_damaged_table_is_refused_by_name(
-    own_table: FoldedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, seed: int, times: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    which: str,
+    seed: int,
+    times: int,
 ) -> None:
-    intact = rows_of(own_table.path)
-    manifest = own_table.manifest
-    for differing in damages(tmp_path / "table", own_table.path, seed, times):
+    table: FoldedTable = request.getfixturevalue(which)
+    intact = rows_of(table.path)
+    manifest = table.manifest
+    for differing in damages(tmp_path / "table", table.path, seed, times):
         try:
             opened = recfold.open_table(tmp_path / "table").manifest
         except InputError:
@@ -101,7 +161,7 @@ def test_damaged_table_is_refused_by_name(
         except InputError:
             continue
         # only what no row is made of was damaged
-        assert {file.parent.name for file in differing} == {"quarantine"}
+        assert all(file.parent.name == "quarantine" or file.suffix == ".safetensors" for file in differing)
         assert rows == intact
 
 

@@ -128,7 +128,7 @@ def _add(source: LogSource, before: FoldedTable, settings: FoldSettings, progres
         )
         try:
             with Workers(1) as workers:
-                sketches = load_sketches(table / manifest.sketches.path) if manifest.sketches is not None else {}
+                sketches = load_sketches(before.file(manifest.sketches)) if manifest.sketches is not None else {}
                 found = _folded(source, job, workers, staging, key, sketches)
                 day, columns = write_table(table, source, found, workers, job, before)
             write_manifest(table, appended_manifest(before, day, columns))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 EXACT_LIMIT = 1 << 12
 _REGISTER_BITS = 14
@@ -63,7 +63,7 @@ def save_sketches(path: Path, sketches: Mapping[str, Sketch]) -> None:
     """Write the sketches of some features into one file."""
     arrays = {f"hashes.{name}": found.hashes for name, found in sketches.items() if found.hashes is not None}
     arrays |= {f"registers.{name}": s.registers for name, s in sketches.items() if s.registers is not None}
-    save_file(arrays, path)
+    path.write_bytes(save(arrays))  # a full disk is an OSError so
 
 
 def load_sketches(path: Path) -> dict[str, Sketch]:

@@ -88,6 +88,18 @@ class FoldedTable:
         parts = self.parts(split)
         return parts[0].columns() if parts else []
 
+    def file(self, entry: FileEntry) -> Path:
+        """Where a file of the table is, once its checksum has been compared.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        path = self.path / entry.path
+        problem = _problem(path, entry)
+        if problem is not None:
+            raise InputError(f"{path} {problem}", todo="copy the table again or fold again")
+        return path
+
     def verify(self, progress: Progress | None = None) -> None:
         """Read every file and compare its checksum, and check the accounting.
 
