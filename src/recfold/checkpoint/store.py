@@ -158,7 +158,10 @@ def _write(folder: Path, step: int, state: Mapping[str, Any], best_step: int | N
     for part, value in state.items():
         tensors, trees[part] = flatten(value, part)
         if tensors:
-            save_file(tensors, folder / f"{part}.safetensors")
+            try:
+                save_file(tensors, folder / f"{part}.safetensors")
+            except SafetensorError as error:  # which hides the system's
+                raise OSError(f"cannot write {folder / part}.safetensors: {error}") from None
             files.append(f"{part}.safetensors")
     (folder / _TREES).write_text(json.dumps(trees, allow_nan=False), encoding="utf-8")
     manifest = {
