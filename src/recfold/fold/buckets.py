@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from recfold.fold.threads import each
+from recfold.table.lists import one_array
+
 
 class Buckets:
     """Rows by bucket number.
@@ -30,7 +33,9 @@ class Buckets:
             return
         counts = np.bincount(bucket, minlength=self.count)
         if np.count_nonzero(counts) > 1:
-            table = table.take(pa.array(np.argsort(bucket, kind="stable")))
+            order = pa.array(np.argsort(bucket, kind="stable"))
+            columns = each(lambda column: one_array(column).take(order), table.columns)
+            table = pa.Table.from_arrays(columns, names=table.column_names)
         ends = np.cumsum(counts)
         for index in np.flatnonzero(counts):
             self._held[index].append(table.slice(ends[index] - counts[index], counts[index]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from recfold.fold.buckets import read_arrow
 from recfold.fold.tasks import FoldedFiles
+from recfold.fold.threads import each
 from recfold.spec import Schema
 from recfold.table.id_codes import IdCoding
 from recfold.table.lists import is_list, one_array
@@ -29,19 +30,19 @@ def choose_codings(
     Args:
         ranges: `feature.NAME` -> numbers between which all ids are; those that are not here are no integers.
     """
-    found = {}
+
+    def coding_of(name: str) -> IdCoding | None:
+        column = f"feature.{name}"
+        coding = choose_coding(_sample(files, column), sum(entry.features[name].values for entry in files))
+        return coding if coding is not None and coding.fits(*ranges[column]) else None
+
+    names = []
     for name, feature in schema.features.items():
         group = schema.groups.get(schema.group_of(name))
-        column = f"feature.{name}"
-        if feature.kind not in ("id", "ids", "sequence") or (group is not None and group.kind == "dictionary"):
-            continue
-        if column not in ranges:
-            continue
-        ids = _sample(files, column)
-        coding = choose_coding(ids, sum(entry.features[name].values for entry in files))
-        if coding is not None and coding.fits(*ranges[column]):
-            found[name] = coding
-    return found
+        of_parts = group is None or group.kind != "dictionary"
+        if feature.kind in ("id", "ids", "sequence") and of_parts and f"feature.{name}" in ranges:
+            names.append(name)
+    return {name: coding for name, coding in zip(names, each(coding_of, names), strict=True) if coding is not None}
 
 
 def choose_coding(ids_V: np.ndarray, num_elements: int) -> IdCoding | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recfold.fold.threads import each
 from recfold.spec import InputError
 from recfold.table.lists import flatten, is_list, one_array
 
@@ -86,7 +87,8 @@ def widen(name: str, known: Extent | None, new: Extent) -> Extent:
 
 def cast_columns(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:
     """The columns that have a type in `types`, in that order and cast to it."""
-    return pa.table({name: cast_column(one_array(table[name]), type) for name, type in types.items()})
+    cast = each(lambda name: cast_column(one_array(table[name]), types[name]), types)
+    return pa.table(dict(zip(types, cast, strict=True)))
 
 
 def cast_column(column: pa.Array, type: pa.DataType) -> pa.Array:

@@ -1,7 +1,6 @@
 """Logs to a folded table: the two passes, one step after the other."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from recfold.fold.quarantine import Quarantine
 from recfold.fold.settings import FoldSettings
 from recfold.fold.sketch import Sketch, load_sketches, union
 from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, folded_files
+from recfold.fold.threads import num_cpus
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
 from recfold.spec import InputError, Schema
@@ -221,9 +221,4 @@ def _num_workers(partitions: Partitions, tasks: Sequence[FoldTask], job: Job) ->
     if found.bytes < _SMALL_BYTES:
         return 1
     fit = job.memory_bytes // (PROCESS_BYTES + COPIES * found.largest_bytes)
-    return max(1, min(_num_cpus(), fit, len(tasks)))
-
-
-def _num_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, min(num_cpus(), fit, len(tasks)))

@@ -14,6 +14,7 @@ from recfold.fold.buckets import Buckets, read_arrow, write_arrow
 from recfold.fold.columns import Extent, cast_columns, columns_of, extent_of, widen
 from recfold.fold.job import Job
 from recfold.fold.quarantine import Quarantine
+from recfold.fold.threads import ahead, each
 from recfold.logs import Chunk, LogSource
 from recfold.spec import InputError, Schema, splitmix64
 from recfold.table.expand import feature_columns
@@ -83,7 +84,7 @@ def scan(source: LogSource, job: Job) -> Scan:
     schema = job.schema
     wanted = [*KEYS, *(f"label.{name}" for name, label in schema.labels.items() if label.column is not None)]
     needed = [c for name, f in schema.features.items() if f.side is None for c in feature_columns(schema, name)]
-    for chunk in source.impressions():
+    for chunk in ahead(source.impressions()):
         found.candidate_rows_in += chunk.rows.num_rows + _count(chunk, "impressions")
         found.outcomes_in += _count(chunk, "outcomes")
         job.quarantine.add(chunk.rejected)
@@ -203,7 +204,9 @@ def _wrong_width(rows: pa.Table, feature: str, width: int | None, widths: dict[s
 
 
 def _add_piece(rows: pa.Table, job: Job, found: Scan) -> None:
-    extents = {name: extent_of(name, one_array(rows[name])) for name in rows.column_names if name != "split"}
+    names = [name for name in rows.column_names if name != "split"]
+    found_now = each(lambda name: extent_of(name, one_array(rows[name])), names)
+    extents = dict(zip(names, found_now, strict=True))
     for name, extent in extents.items():
         found.extents[name] = widen(name, found.extents.get(name, job.known.get(name)), extent)
     types = {name: _type(name, extent) for name, extent in extents.items()}
@@ -228,7 +231,7 @@ def _add_piece(rows: pa.Table, job: Job, found: Scan) -> None:
 
 def _scan_outcomes(chunks: Iterator[Chunk], found: Scan, job: Job) -> None:
     number = 0
-    for chunk in chunks:
+    for chunk in ahead(chunks):
         found.outcomes_in += chunk.rows.num_rows + _count(chunk, "outcomes")
         found.candidate_rows_in += _count(chunk, "impressions")
         job.quarantine.add(chunk.rejected)

@@ -8,6 +8,7 @@ from recfold.fold.buckets import Buckets, read_arrow
 from recfold.fold.columns import cast_column
 from recfold.fold.job import Job
 from recfold.fold.scan import Scan
+from recfold.fold.threads import each
 from recfold.table.lists import one_array
 
 
@@ -46,6 +47,7 @@ def scatter(scan: Scan, assigned: Assigned, job: Job, num_parts: int) -> Buckets
 
 def _final(piece: pa.Table, types: dict[str, pa.DataType], fate: pa.Table) -> pa.Table:
     """A piece in the table's types, with the labels that came from outcomes."""
-    columns = {name: cast_column(one_array(piece[name]), type) for name, type in types.items()}
+    cast = each(lambda name: cast_column(one_array(piece[name]), types[name]), types)
+    columns = dict(zip(types, cast, strict=True))
     columns |= {name: one_array(fate[name]) for name in fate.column_names if name.startswith("label.")}
     return pa.table({**columns, "split": one_array(fate["split"]), "row": one_array(fate["row"])})
