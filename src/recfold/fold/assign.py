@@ -42,9 +42,9 @@ def assign(scan: Scan, job: Job, cut: int | None, num_parts: int) -> Assigned:
         cut: time from which on samples are validation.
         num_parts: number of partitions.
     """
-    sessions = Buckets(job.work / "sessions", scan.keys.count, job.memory_bytes // 8)
+    sessions = Buckets(job.work / "sessions", scan.keys.count, job.memory_bytes // 16)
     groups, bounds = _groups(scan)
-    rows = Buckets(job.work / "assigned", len(groups), job.memory_bytes // 8)
+    rows = Buckets(job.work / "assigned", len(groups), job.memory_bytes // 16)
     joined = _join_all(scan, job, cut, sessions, lambda table: rows.add(table, _group_of(table, bounds)))
     for run in sessions.runs(_ROWS_AT_A_TIME):
         frame = _read(sessions, run)

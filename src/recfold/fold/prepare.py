@@ -172,7 +172,7 @@ def unit_rule(job: Job) -> UnitRule:
 
 def _num_parts(scanned: Scan, job: Job) -> int:
     """By the size of the logs and of memory alone, so that the table does not depend on the machine's cores."""
-    size = min(PART_BYTES, job.memory_bytes // (4 * COPIES))
+    size = min(PART_BYTES, job.memory_bytes // (5 * COPIES))
     return min(max(1, -(-scanned.bytes // max(size, 1))), MAX_PARTS)
 
 

@@ -77,8 +77,8 @@ def scan(source: LogSource, job: Job) -> Scan:
     """
     (job.work / "pieces").mkdir(parents=True)
     found = Scan(
-        Buckets(job.work / "keys", REQUEST_BUCKETS, job.memory_bytes // 8),
-        Buckets(job.work / "outcomes", REQUEST_BUCKETS, job.memory_bytes // 8),
+        Buckets(job.work / "keys", REQUEST_BUCKETS, job.memory_bytes // 16),
+        Buckets(job.work / "outcomes", REQUEST_BUCKETS, job.memory_bytes // 16),
         widths={name: feature.width for name, feature in job.schema.features.items() if feature.width is not None},
     )
     schema = job.schema
