@@ -1,5 +1,6 @@
 """Logs added to a table: the same rows as folded alone, nothing of the table before touched until all is there."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recfold.reader import Reader, ReaderSettings
 from recfold.spec import InputError
 from recfold.table import FoldedTable, inspect, open_table
 from recfold.table.files import Staging
+from recfold.table.manifest import checksum_of
 
 SCHEMA: dict[str, Any] = {
     "keys": {"request": "r", "candidate": "c", "session": "s", "user": "u", "time": "t"},
@@ -278,6 +280,24 @@ def test_there_must_be_a_table(day: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="table does not exist"):
         fold(day(1), tmp_path / "table", append=True)
     assert not (tmp_path / "table").exists()
+
+
+def test_a_table_of_an_older_version_is_added_to(day: Any, tmp_path: Path) -> None:
+    """It has no digest, no sketches and no codes."""
+    first = fold(day(1), tmp_path / "table", settings=SETTINGS)
+    rows = rows_of(first)
+    path = tmp_path / "table" / "manifest.json"
+    data = {**json.loads(path.read_text()), "format_version": 1}
+    for name in ("digest", "sketches", "columns", "appended", "weighed"):
+        data.pop(name, None)
+    path.write_text(json.dumps({**data, "checksum": checksum_of(data)}))
+    assert open_table(tmp_path / "table").manifest.format_version == 1
+    table = fold(day(2, wide=5), tmp_path / "table", settings=SETTINGS, append=True)
+    table.verify()
+    assert table.manifest.format_version == 2
+    assert table.schema.features["kind"].distinct == 18  # 14, but nobody can tell
+    alone = fold(day(2, wide=5), tmp_path / "alone", settings=SETTINGS)
+    assert rows_of(table) == rows + rows_of(alone)
 
 
 @pytest.mark.parametrize("step", ["read impressions", "read outcomes", "join", "partition", "fold", "write"])

@@ -166,6 +166,7 @@ def appended_manifest(table: FoldedTable, day: Manifest, columns: Mapping[str, p
     splits = {split: _split(before.splits.get(split), day.splits.get(split)) for split in sorted(names)}
     return before.model_copy(
         update={
+            "format_version": day.format_version,
             "log_schema": day.log_schema,
             "recfold_version": day.recfold_version,
             "inferred": tuple(dict.fromkeys((*before.inferred, *day.inferred))),

@@ -177,7 +177,9 @@ def _write_codes(
     return _Codes(path, written, coded)
 
 
-def _write_sketches(folder: Path, sketches: Mapping[str, Sketch], before: FoldedTable | None) -> FileEntry:
+def _write_sketches(folder: Path, sketches: Mapping[str, Sketch], before: FoldedTable | None) -> FileEntry | None:
+    if before is not None and before.manifest.sketches is None:
+        return None  # a table of format version 1: nothing is known of its ids but how many they are
     number = "" if before is None else f"-{len(before.manifest.appended) + 1:05d}"
     path = folder / f"{SKETCHES}{number}.safetensors"
     save_sketches(path, sketches)

@@ -124,6 +124,7 @@ def _add(source: LogSource, before: FoldedTable, settings: FoldSettings, progres
         job = replace(
             _job(source, settings, staging.path / _WORK, quarantine, progress),
             known=known_extents(before),
+            distinct={} if manifest.sketches is not None else _distinct(before.schema),
             digests=frozenset((manifest.digest, *(day.digest for day in manifest.appended))),
         )
         try:
@@ -138,6 +139,10 @@ def _add(source: LogSource, before: FoldedTable, settings: FoldSettings, progres
             raise
         _remove(strays(open_table(table)))
     return open_table(table)
+
+
+def _distinct(schema: Schema) -> dict[str, int]:
+    return {name: feature.distinct for name, feature in schema.features.items() if feature.distinct is not None}
 
 
 def _remove(files: Sequence[Path]) -> None:
@@ -209,7 +214,8 @@ def _folded(
             together |= {name: union([new, together.get(name, new)]) for name, new in split.sketches.items()}
             files.append(replace(split, sketches={}))
     found = partitions.prepared
-    distinct = {name: sketch.count() for name, sketch in together.items()}
+    before = job.distinct
+    distinct = {name: sketch.count() + before.get(name, 0) for name, sketch in together.items()}
     schema = resolve(found.log_schema, partitions.types, found.widths, distinct)
     return FoldedLogs(schema, found, files, together)
 

@@ -22,6 +22,7 @@ class Job:
         schema: as the logs say it; groups not chosen yet.
         work: folder for what is only for the work.
         known: canonical column -> what it holds in the table already, where logs are added to one.
+        distinct: ids that each feature has in a table that keeps no sketches: some of the new ones may be the same.
         digests: of what is in the table already.
     """
 
@@ -31,6 +32,7 @@ class Job:
     quarantine: Quarantine
     progress: Progress | None
     known: Mapping[str, Extent] = field(default_factory=dict)
+    distinct: Mapping[str, int] = field(default_factory=dict)
     digests: frozenset[str] = frozenset()
 
     @property
