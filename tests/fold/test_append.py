@@ -255,14 +255,95 @@ def test_text_after_numbers_is_refused(day: Any, logs_of: Any, tmp_path: Path) -
 
 def test_the_same_logs_twice_are_refused(day: Any, tmp_path: Path) -> None:
     fold(day(1), tmp_path / "table", settings=SETTINGS)
-    for number in (1, 2, 2, 1):
-        before = content(tmp_path / "table")
-        if number == 2 and len(open_table(tmp_path / "table").manifest.appended) == 0:
-            fold(day(2), tmp_path / "table", settings=SETTINGS, append=True)
-            continue
+    fold(day(2), tmp_path / "table", settings=SETTINGS, append=True)
+    before = open_table(tmp_path / "table").manifest
+    for number in (1, 2):
         with pytest.raises(InputError, match="these logs are in the table already"):
             fold(day(number), tmp_path / "table", settings=SETTINGS, append=True)
-        assert content(tmp_path / "table") == before
+    assert open_table(tmp_path / "table").manifest == before
+    open_table(tmp_path / "table").verify()
+
+
+@pytest.mark.parametrize("default", [5, 1.5, [7]])
+def test_a_default_of_another_type_is_refused(day: Any, logs_of: Any, tmp_path: Path, default: Any) -> None:
+    fold(day(1), tmp_path / "table", settings=SETTINGS)
+    before = content(tmp_path / "table")
+    kind = "ids" if isinstance(default, list) else "id"
+    schema = {**SCHEMA, "features": {**SCHEMA["features"], "word": {"kind": kind, "default": default}}}
+    words = [{**row, "feature.word": ["a"] if kind == "ids" else "a"} for row in day_rows(2)]
+    types = {"feature.word": pa.list_(pa.string()) if kind == "ids" else pa.string()}
+    source = logs_of(schema, words, day_outcomes(2), types=types).source()
+    with pytest.raises(InputError, match=r"default of feature 'word' is of another type.*expected string"):
+        fold(source, tmp_path / "table", settings=SETTINGS, append=True)
+    assert content(tmp_path / "table") == before
+
+
+def test_a_new_item_group_that_a_day_without_validation_brings(day: Any, tmp_path: Path) -> None:
+    """The split that the day has not gets its rows of defaults when they are first needed."""
+    schema = {**SCHEMA, "groups": {**SCHEMA["groups"], "new": {"kind": "dictionary", "key": "item"}}}
+    add = {"more": {"kind": "ids", "group": "new", "default": [7, 8]}}
+    own = {"schema": schema, "add": add, "columns": lambda i: {"feature.more": [i % 9]}}
+    fold(day(1), tmp_path / "table", settings=SETTINGS)
+    no_validation = SETTINGS.model_copy(update={"split_time": 0.0})
+    for number, settings in ((2, no_validation), (3, SETTINGS)):
+        table = fold(day(number, **own), tmp_path / "table", settings=settings, append=True)
+        table.verify()
+        for row in rows_of(table):
+            old = row["request"] < 2000
+            assert row["feature.more"] == ([7, 8] if old else [row["request"] % 1000 % 9])
+
+
+def test_a_feature_that_was_null_throughout_takes_any_type(day: Any, logs_of: Any, tmp_path: Path) -> None:
+    schema = {**SCHEMA, "features": {**SCHEMA["features"], "word": {"kind": "id", "group": "sample"}}}
+    none = [{**row, "feature.word": None} for row in day_rows(1)]
+    some = [{**row, "feature.word": f"w{row['request'] % 3}"} for row in day_rows(2)]
+    first = logs_of(schema, none, day_outcomes(1), types={"feature.word": pa.int64()}).source()
+    second = logs_of(schema, some, day_outcomes(2), types={"feature.word": pa.string()}).source()
+    fold(first, tmp_path / "table", settings=SETTINGS)
+    table = fold(second, tmp_path / "table", settings=SETTINGS, append=True)
+    assert [row["feature.word"] for row in rows_of(table)] == [row["feature.word"] for row in [*none, *some]]
+    assert sum(batch.num_samples for batch in batches(table)) == 90
+
+
+def test_a_side_table_without_rows_keeps_its_types(logs_of: Any, tmp_path: Path) -> None:
+    schema: dict[str, Any] = {
+        "keys": {"request": "r", "user": "u", "time": "t"},
+        "labels": {"y": {"column": "y"}},
+        "features": {"home": {"kind": "id", "side": "users"}},
+        "sides": {"users": {"files": "users*", "key": "user", "column": "u"}},
+    }
+
+    def logs(number: int, users: list[Row]) -> LogSource:
+        rows = [{"request": 100 * number + i, "user": i, "time": 10**6 * number + i, "label.y": 0.0} for i in range(20)]
+        source: LogSource = logs_of(schema, rows, sides={"users": users}).source()
+        return source
+
+    known = [{"key": i, "feature.home": 3000 + i} for i in range(20)]
+    fold(logs(1, known), tmp_path / "table", settings=SETTINGS)
+    fold(logs(2, []), tmp_path / "table", settings=SETTINGS, append=True)
+    table = fold(logs(3, known), tmp_path / "table", settings=SETTINGS, append=True)
+    homes = [row["feature.home"] for row in rows_of(table)]
+    assert homes == [*range(3000, 3020), *[None] * 20, *range(3000, 3020)]
+
+
+def test_parts_that_are_gone_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it cleans up after an error: the next append writes everything again."""
+    for number in (1, 2):
+        small_files(tmp_path / f"day-{number}", number)
+    for name in ("undisturbed", "table"):
+        fold(tmp_path / "day-1", tmp_path / name, settings=SETTINGS)
+    fold(tmp_path / "day-2", tmp_path / "undisturbed", settings=SETTINGS, append=True)
+
+    def interrupt(what: str, done: int, total: int | None) -> None:
+        if (what, done) == ("write", 4):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fold(tmp_path / "day-2", tmp_path / "table", settings=SETTINGS, append=True, progress=interrupt)
+    for path in (tmp_path / "table" / "train").glob("part-0000[3-9].parquet"):
+        path.unlink()
+    fold(tmp_path / "day-2", tmp_path / "table", settings=SETTINGS, append=True)
+    assert content(tmp_path / "table") == content(tmp_path / "undisturbed")
 
 
 def test_settings_that_all_days_share_are_the_tables(day: Any, tmp_path: Path) -> None:
@@ -336,7 +417,8 @@ def test_two_appends_at_once_are_refused(day: Any, tmp_path: Path) -> None:
     assert len(fold(day(2), tmp_path / "table", settings=SETTINGS, append=True).manifest.appended) == 1
 
 
-def test_an_interrupted_append_of_files_goes_on(tmp_path: Path) -> None:
+def small_files(folder: Path, number: int) -> None:
+    """A day of 90 samples in files."""
     text = """
 [logs]
 impressions = "*.parquet"
@@ -350,13 +432,16 @@ column = "y"
 [features]
 x = { kind = "ids" }
 """
+    folder.mkdir()
+    (folder / "features.toml").write_text(text)
+    shown = {"r": [1000 * number + i for i in range(90)], "u": [i // 9 for i in range(90)]}
+    shown |= {"t": [10**9 * number + i for i in range(90)], "y": [0.0] * 90, "x": [[i // 30] for i in range(90)]}
+    pq.write_table(pa.table(shown), folder / "0.parquet")
+
+
+def test_an_interrupted_append_of_files_goes_on(tmp_path: Path) -> None:
     for number in (1, 2):
-        folder = tmp_path / f"day-{number}"
-        folder.mkdir()
-        (folder / "features.toml").write_text(text)
-        shown = {"r": [1000 * number + i for i in range(90)], "u": [i // 9 for i in range(90)]}
-        shown |= {"t": [10**9 * number + i for i in range(90)], "y": [0.0] * 90, "x": [[i // 30] for i in range(90)]}
-        pq.write_table(pa.table(shown), folder / "0.parquet")
+        small_files(tmp_path / f"day-{number}", number)
     for name in ("undisturbed", "table"):
         fold(tmp_path / "day-1", tmp_path / name, settings=SETTINGS)
     fold(tmp_path / "day-2", tmp_path / "undisturbed", settings=SETTINGS, append=True)

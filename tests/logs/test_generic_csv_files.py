@@ -2,6 +2,8 @@
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from recfold.logs.generic import csv_files, open_generic
 from recfold.logs.generic.csv_lists import integer_lists, list_column, list_column_reference, list_element
-from recfold.spec import InputError
+from recfold.spec import InputError, Schema
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_text_that_is_not_utf8_names_its_file(logs, joined) -> None:
     path = logs.text("a.csv", b"r,u,t,y\n\xff,2,3,0\n")
     with pytest.raises(InputError) as error:
         open_generic(logs.path, joined())
-    assert str(error.value).startswith(f"cannot read {path} as CSV; got In CSV column #0: Row #2")
+    assert str(error.value) == f"{path} is not UTF-8; got byte 0xff in line 2; save it as UTF-8"
 
 
 def test_an_empty_file_has_no_header(logs, joined) -> None:
@@ -158,3 +160,42 @@ def test_a_field_that_is_no_list_is_marked() -> None:
     column, wrong = list_column(pa.array(["1|2", None, "1|2", "[x"]), "integer")
     assert column.to_pylist() == [[1, 2], None, [1, 2], None]
     assert wrong.tolist() == [False, False, False, True]
+
+
+SCHEMA = Schema.parse(
+    {
+        "logs": {"impressions": "*.csv"},
+        "keys": {"request": "r", "user": "u", "time": "t", "time_unit": "us"},
+        "labels": {"y": {"column": "y"}},
+        "infer": True,
+    },
+    "test",
+)
+
+
+def write(folder: Path, lines: list[bytes]) -> Path:
+    (folder / "a.csv").write_bytes(b"\n".join([b"r,u,t,y,word", *lines, b""]))
+    return folder
+
+
+@pytest.mark.parametrize("after", [b"2,2,2,0,b", b'2,2,2,0,"b"', b"2,2,2,0,b,too many"])
+def test_a_quote_that_is_not_closed_is_an_error(tmp_path: Path, after: bytes) -> None:
+    logs = write(tmp_path, [b'1,1,1,0,"open', *[after] * 50])
+    with pytest.raises(InputError, match=r"a.csv has a quote that is not closed; got an odd number of quotes"):
+        open_generic(logs, SCHEMA)
+
+
+def test_quotes_inside_fields_are_text(tmp_path: Path, read: Any) -> None:
+    logs = write(tmp_path, [b'1,1,1,0,5" x 7" pipe', b'2,2,2,0,"two ""quotes"""', b'3,3,3,0,"a\nline"'])
+    rows, _ = read(open_generic(logs, SCHEMA).impressions)
+    assert [row["feature.word"] for row in rows] == ['5" x 7" pipe', 'two "quotes"', "a\nline"]
+    logs = write(tmp_path, [b'1,1,1,0,5" pipe', b"2,2,2,0,b", b""])
+    rows, _ = read(open_generic(logs, SCHEMA).impressions)
+    assert [row["feature.word"] for row in rows] == ['5" pipe', "b"]
+
+
+@pytest.mark.parametrize("line", [b"2,2,2,0,caf\xe9", b"2,caf\xe9,x"])
+def test_text_that_is_not_utf8_is_named_with_its_line(tmp_path: Path, line: bytes) -> None:
+    logs = write(tmp_path, [b"1,1,1,0,a", line])
+    with pytest.raises(InputError, match=r"a.csv is not UTF-8; got byte 0xe9 in line 3; save it as UTF-8"):
+        open_generic(logs, SCHEMA)

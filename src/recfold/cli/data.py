@@ -51,7 +51,8 @@ def fold(
     memory_gb: Annotated[float | None, typer.Option(help="Bound of the working set.")] = None,
     fold_by: Annotated[str | None, typer.Option(help="session, request or user: whose samples form a row.")] = None,
     split_time: Annotated[
-        str | None, typer.Option(help="First time of validation: ISO text, or the last fraction (0.1).")
+        str | None,
+        typer.Option(help="First time of validation: ISO text, or the last fraction of these logs (0.1 by default)."),
     ] = None,
     window: Annotated[str | None, typer.Option(help="Attribution window, such as 24h.")] = None,
     session_gap: Annotated[str | None, typer.Option(help="Pause that ends a session, such as 30m.")] = None,

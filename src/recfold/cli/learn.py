@@ -48,6 +48,8 @@ def train(
     for note in result.notes:
         console.print(note, highlight=False)
     console.print(f"{result.run}: {result.message}", highlight=False)
+    if result.ended == "interrupted":
+        raise typer.Exit(130)
     if result.evaluation is not None:
         show_evaluation(console, result.evaluation)
     if result.throughput is not None:

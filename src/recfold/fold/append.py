@@ -46,14 +46,14 @@ def appended_schema(table: Schema, logs: Schema) -> Schema:
         InputError: anything else differs.
     """
     _same("the keys", list(logs.keys.columns()), list(table.keys.columns()))
-    _same("the labels", dict(logs.labels), dict(table.labels))
+    _same("the labels", *({name: spec.model_dump() for name, spec in s.labels.items()} for s in (logs, table)))
     features: dict[str, FeatureSpec] = {}
     for name, known in table.features.items():
         if name not in logs.features:
             raise InputError(
                 f"the table has feature {name!r}, but the logs have not",
                 got=", ".join(logs.features)[:200],
-                todo="add it to features.toml, or fold these logs into a table of their own",
+                todo="give the logs such a column (it may be null throughout) and name it in features.toml",
             )
         new = logs.features[name]
         _same(f"feature {name!r}", _said(new), _said(known))
@@ -95,6 +95,24 @@ def _same(what: str, got: Any, expected: Any) -> None:
         )
 
 
+def check_defaults(schema: Schema) -> None:
+    """Raises:
+    InputError: a default is of another type than the feature.
+    """
+    for name, feature in schema.features.items():
+        if feature.default is None or feature.type is None:
+            continue
+        type = pa.type_for_alias(feature.type)
+        try:
+            pa.array(feature.default if isinstance(feature.default, list) else [feature.default], type)
+        except (pa.ArrowException, OverflowError, TypeError):
+            raise InputError(
+                f"the default of feature {name!r} is of another type than its values",
+                got=repr(feature.default),
+                expected=feature.type,
+            ) from None
+
+
 def _check_default(name: str, feature: FeatureSpec) -> None:
     if feature.default is not None and isinstance(feature.default, list) != (
         feature.is_list or feature.kind == "vector"
@@ -114,7 +132,9 @@ def known_extents(table: FoldedTable) -> dict[str, Extent]:
         assert feature.type is not None
         column, *weights = feature_columns(schema, name)
         is_list = feature.is_list or feature.kind == "vector"
-        found[column] = _extent(pa.type_for_alias(feature.type), is_list)
+        # of a feature that was null in every sample so far nothing is known
+        nothing = feature.distinct == 0 or (not feature.is_id and feature.type == "int8")
+        found[column] = Extent(pa.int8(), is_list) if nothing else _extent(pa.type_for_alias(feature.type), is_list)
         found |= {each: Extent(pa.float32(), True) for each in weights}
     for name, type in stored_columns(table).items():
         key = name.removeprefix("sample.")

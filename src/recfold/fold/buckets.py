@@ -1,6 +1,7 @@
 """Tables partitioned on disk: rows go to numbered buckets, which are written out when memory is used up."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -103,6 +104,24 @@ def write_arrow(path: Path, table: pa.Table) -> None:
     """Write an Arrow file for this run only."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
+
+
+class ArrowFile:
+    """Such a file, written piece by piece; a context manager."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, schema)
+
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+        self._sink.close()
 
 
 def read_arrow(path: Path) -> pa.Table:

@@ -117,6 +117,8 @@ def wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
     >>> wider(pa.list_(pa.int8()), pa.list_(pa.int32()))
     ListType(list<item: int32>)
     """
+    if element_type(a) == pa.int8() and not pa.types.is_integer(element_type(b)):
+        return b  # int8 stands for nulls
     return b if _width(b) > _width(a) else a
 
 

@@ -19,6 +19,7 @@ _COPIES = 6
 """About how much memory finding distinct rows takes, in units of the size of the rows."""
 _PLACE = "place"
 _SLICE_ROWS = 1 << 20
+_SLICE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class MergedDictionary:
             new = np.flatnonzero(numbers >= known)  # the rows of one file are distinct, and their numbers rise
             known += len(new)
             kept = new[numbers[new] >= begin]
-            if len(kept):
-                yield cast_columns(read_arrow(path), dict(self.types)).take(pa.array(kept))
+            if not len(kept):
+                continue
+            for first, rows in _slices(read_arrow(path), self.types):
+                here = kept[(kept >= first) & (kept < first + rows.num_rows)] - first
+                if len(here):
+                    yield rows.take(pa.array(here))
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,10 @@ def merge_dictionaries(
     size = sum(path.stat().st_size for path in files)
     buckets = Buckets(work / "rows", _COPIES * size // max(memory_bytes, 1) + 1, memory_bytes // 4)
     for path, start in zip(files, starts.tolist(), strict=False):
-        rows = cast_columns(read_arrow(path), dict(types))
-        place = pa.array(np.arange(start, start + rows.num_rows))
-        bucket = row_hash([one_array(column) for column in rows.columns]) % np.uint64(buckets.count)
-        buckets.add(rows.append_column(_PLACE, place), bucket.astype(np.int64))
+        for begin, rows in _slices(read_arrow(path), types):
+            place = pa.array(np.arange(start + begin, start + begin + rows.num_rows))
+            bucket = row_hash([one_array(column) for column in rows.columns]) % np.uint64(buckets.count)
+            buckets.add(rows.append_column(_PLACE, place), bucket.astype(np.int64))
     for index in np.flatnonzero(buckets.rows).tolist():
         found = buckets.take(index)
         place_of = one_array(found[_PLACE]).to_numpy()
@@ -107,6 +112,13 @@ def merge_dictionaries(
         numbers[begin : begin + _SLICE_ROWS] = numbers[first[begin : begin + _SLICE_ROWS]]
     numbers.flush()
     return MergedDictionary(tuple(files), types, tuple(starts.tolist()), work / "numbers.npy", num_rows)
+
+
+def _slices(table: pa.Table, types: Mapping[str, pa.DataType]) -> Iterator[tuple[int, pa.Table]]:
+    """Pieces of a mapped table that are small in memory, with the number of their first row."""
+    size = max(1, _SLICE_BYTES * table.num_rows // max(table.nbytes, 1))
+    for begin in range(0, table.num_rows, size):
+        yield begin, cast_columns(table.slice(begin, size), dict(types))
 
 
 def merge_reference(tables: Sequence[pa.Table]) -> tuple[list[str], list[list[int]]]:

@@ -10,7 +10,14 @@ import pyarrow as pa
 import xxhash
 
 import recfold
-from recfold.fold.append import append_settings, appended_manifest, appended_schema, known_extents, strays
+from recfold.fold.append import (
+    append_settings,
+    appended_manifest,
+    appended_schema,
+    check_defaults,
+    known_extents,
+    strays,
+)
 from recfold.fold.finish import FoldedLogs, resolve, write_table
 from recfold.fold.groups import declared_groups
 from recfold.fold.job import PROCESS_BYTES, Job
@@ -135,10 +142,11 @@ def _add(source: LogSource, before: FoldedTable, settings: FoldSettings, progres
             write_manifest(table, appended_manifest(before, day, columns))
         except BaseException as error:
             if not (staging.keep and isinstance(error, KeyboardInterrupt)):
+                staging.keep = False
+                (staging.path / _WORK / _KEY).unlink(missing_ok=True)  # nobody goes on from parts that are removed
                 _remove(strays(open_table(table)))
             raise
-        _remove(strays(open_table(table)))
-    return open_table(table)
+    return open_table(table)  # what the manifest no longer names stays until the next day: somebody may be reading
 
 
 def _distinct(schema: Schema) -> dict[str, int]:
@@ -217,6 +225,7 @@ def _folded(
     before = job.distinct
     distinct = {name: sketch.count() + before.get(name, 0) for name, sketch in together.items()}
     schema = resolve(found.log_schema, partitions.types, found.widths, distinct)
+    check_defaults(schema)
     return FoldedLogs(schema, found, files, together)
 
 

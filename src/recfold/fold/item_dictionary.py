@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recfold.fold.buckets import read_arrow, write_arrow
+from recfold.fold.buckets import ArrowFile, read_arrow
 from recfold.fold.dictionaries import MergedDictionary, merge_dictionaries
 from recfold.fold.job import Job
 from recfold.fold.partition import bytes_of, elements_of
@@ -58,12 +58,15 @@ def write_item_dictionary(
     work = job.work / "merged" / f"{split}-{group}"
     shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
     work.mkdir(parents=True)
-    known, begin = pa.schema(types.items()).empty_table(), 0
-    if before is not None and split in before.splits():
-        # parts from before the group existed refer to a row of defaults, which is written now
-        rows = before.parts(split)[0].dictionary(group) if group in before.schema.groups else None
-        known, begin = Columns({}, schema).conform_dictionary(group, rows), 0 if rows is None else rows.num_rows
-    write_arrow(work / "known.arrow", known)
+    begin = 0
+    with ArrowFile(work / "known.arrow", pa.schema(types.items())) as known:
+        if before is not None and split in before.splits():
+            begin = sum(file.rows for file in before.manifest.splits[split].dictionaries.get(group, ()))
+            columns = Columns({}, schema)
+            for rows in before.dictionary_rows(split, group):
+                known.write(columns.conform_dictionary(group, rows))
+            if begin == 0:  # parts from before the group existed refer to a row of defaults, which is written now
+                known.write(columns.conform_dictionary(group, None))
     merged = merge_dictionaries([work / "known.arrow", *locals], types, work / "merging", job.memory_bytes)
     values: Counter[str] = Counter()
     value_bytes: Counter[str] = Counter()

@@ -132,9 +132,9 @@ def prepare(source: LogSource, job: Job) -> Partitions:
         weighed=chosen.weighed,
         widths=scanned.widths,
         ranges={
-            name: (extent.low, extent.high)
-            for name, extent in scanned.extents.items()
-            if name.startswith("feature.") and pa.types.is_integer(extent.type)
+            name: found
+            for name, found in scanned.ranges.items()
+            if name.startswith("feature.") and pa.types.is_integer(scanned.extents[name].type)
         },
         candidate_rows_in=scanned.candidate_rows_in,
         outcomes_in=scanned.outcomes_in,

@@ -1,6 +1,6 @@
 """The first look at the logs: rows go to disk as they come, their keys go to buckets by request, types are learnt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Scan:
         keys: row number and keys of the impressions, by hash of the request; outcomes likewise.
         shapes: list feature -> a digest of its lengths and nulls in every row: features that have the same line up.
         bytes: of all pieces in memory.
+        ranges: column of integers -> numbers between which all of these logs are.
         digest: sum of hashes of the requests and times.
     """
 
@@ -45,6 +46,7 @@ class Scan:
     starts: list[int] = field(default_factory=lambda: [0])
     extents: dict[str, Extent] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     candidate_rows_in: int = 0
@@ -99,13 +101,19 @@ def scan(source: LogSource, job: Job) -> Scan:
     if found.num_rows == 0:
         raise InputError(
             "there is nothing to fold",
-            got=f"{found.candidate_rows_in} impressions, none of them usable {job.quarantine.counts('impressions')}",
+            got=_nothing(found.candidate_rows_in, job.quarantine.counts("impressions")),
         )
     if source.outcomes is None and any(label.event is not None for label in schema.labels.values()):
         raise InputError("a label comes from an event, but the logs have no outcomes", todo="say where they are")
     if source.outcomes is not None:
         _scan_outcomes(source.outcomes(), found, job)
     return found
+
+
+def _nothing(rows: int, reasons: Mapping[str, int]) -> str:
+    if rows == 0:
+        return "impressions without a single row"
+    return f"{rows} impressions, none usable: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items())
 
 
 def _count(chunk: Chunk, source: str) -> int:
@@ -209,6 +217,9 @@ def _add_piece(rows: pa.Table, job: Job, found: Scan) -> None:
     extents = dict(zip(names, found_now, strict=True))
     for name, extent in extents.items():
         found.extents[name] = widen(name, found.extents.get(name, job.known.get(name)), extent)
+        if pa.types.is_integer(extent.type):
+            low, high = found.ranges.get(name, (extent.low, extent.high))
+            found.ranges[name] = min(low, extent.low), max(high, extent.high)
     types = {name: _type(name, extent) for name, extent in extents.items()}
     for name, extent in extents.items():
         if extent.list and name.startswith("feature."):

@@ -16,7 +16,7 @@ from recfold.fold.job import Job
 from recfold.fold.partition import SIDE
 from recfold.fold.scan import Scan, feature_faults, unknown_split, without_faulty
 from recfold.logs import LogSource
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError
 from recfold.table.expand import feature_columns
 from recfold.table.lists import one_array
 
@@ -63,16 +63,18 @@ def prepare_sides(source: LogSource, scan: Scan, job: Job, num_parts: int) -> di
                 _add(chunk.rows, name, key, columns, scan, job, buckets, extents)
                 job.report(f"read side table {name}", int(buckets.rows.sum()), None)
         types = {column: extents[column].arrow_type() for column in columns if column in extents}
-        types |= {column: _unseen_type(job.schema, column) for column in columns if column not in extents}
+        types |= {column: _unseen_type(job, column) for column in columns if column not in extents}
         files = tuple(_finish(name, buckets, index, types, job) for index in range(num_parts))
         prepared[name] = SideFiles(key, files, types)
     return prepared
 
 
-def _unseen_type(schema: Schema, column: str) -> pa.DataType:
-    """For a column of which no row came."""
+def _unseen_type(job: Job, column: str) -> pa.DataType:
+    """For a column of which no row came: as the table has it, if logs are added to one."""
+    if column in job.known:
+        return job.known[column].arrow_type()
     _, name, *weights = column.split(".")
-    feature = schema.features[name]
+    feature = job.schema.features[name]
     type = pa.int8() if feature.kind in ("id", "ids", "sequence") and not weights else pa.float32()
     return pa.list_(type) if feature.is_list or feature.kind == "vector" else type
 

@@ -187,7 +187,9 @@ class Written(Settings):
 def write_task(task: WriteTask) -> Written:
     """Write one part and its user dictionaries, unless a process that was killed later has done so."""
     if task.done.exists():
-        return Written.model_validate_json(task.done.read_text(encoding="utf-8"))
+        before = Written.model_validate_json(task.done.read_text(encoding="utf-8"))
+        if all(_is_there(task.out.parent, entry) for entry in (before.file, *before.dictionaries.values())):
+            return before
     units = final_units(task)
     counts = one_array(units["n"]).to_numpy()
     file = write_parquet(task.out, units, row_group_bounds(counts, task.row_group_samples), task.encodings)
@@ -202,6 +204,11 @@ def write_task(task: WriteTask) -> Written:
     written = Written(file=file, samples=int(counts.sum()), dictionaries=dictionaries, bytes=sizes)
     write_text(task.done, written.model_dump_json())
     return written
+
+
+def _is_there(folder: Path, entry: FileEntry) -> bool:
+    path = folder / entry.path
+    return path.exists() and path.stat().st_size == entry.bytes
 
 
 def final_units(task: WriteTask) -> pa.Table:

@@ -1,5 +1,6 @@
 """Open logs: by an adapter's name, or by a schema."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,12 +45,11 @@ def open_logs(path: Path | str, *, schema: Schema | Path | str | None = None, ad
 
 
 def _identity(path: Path) -> str:
-    """Names, sizes and times of all files below a folder."""
+    """Names, sizes and times of all files below a folder, linked folders included."""
     digest = xxhash.xxh64()
-    for file in sorted(path.rglob("*") if path.is_dir() else [path]):
+    folders = [(str(path.parent), [], [path.name])] if path.is_file() else os.walk(path, followlinks=True)
+    for file in sorted(Path(folder) / name for folder, _, names in folders for name in names):
         if file.is_file():
             about = file.stat()
-            digest.update(
-                f"{file.relative_to(path)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "replace")
-            )
+            digest.update(f"{file}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "replace"))
     return digest.hexdigest()

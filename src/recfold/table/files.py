@@ -188,6 +188,7 @@ class Staging:
     def __init__(self, path: Path, what: Path) -> None:
         self.path = path
         self.keep = False
+        self._finished = False
         self._lock = _locked(path, what)
 
     def entries(self) -> list[Path]:
@@ -205,8 +206,12 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not (self.keep and kind is not None and issubclass(kind, KeyboardInterrupt)):
-            shutil.rmtree(self.path, ignore_errors=True)
+        kept = self.keep and kind is not None and issubclass(kind, KeyboardInterrupt)
+        if not kept and not self._finished:
+            with contextlib.suppress(OSError):
+                self.clear()
+                (self.path / _LOCK).unlink()  # last: until then nobody else starts here
+                self.path.rmdir()
         self._lock.release()
 
 
@@ -228,6 +233,7 @@ class NewFolder(Staging):
         """Give the folder its name; what is in it must be complete."""
         check_free(self.out)
         self.path.rename(self.out)  # fails where something came there in the meantime
+        self._finished = True
         (self.out / _LOCK).unlink()
 
 

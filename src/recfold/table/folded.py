@@ -71,6 +71,18 @@ class FoldedTable:
             )
         return self._parts[split]
 
+    def dictionary_rows(self, split: str, group: str) -> Iterator[pa.Table]:
+        """The rows of an item dictionary as its files have them, a row group at a time; nothing where it has no file.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        for entry in self.manifest.splits[split].dictionaries.get(group, ()):
+            path = self.path / entry.path
+            with _open_parquet(path, entry, checked=False) as file:
+                for index in range(file.metadata.num_row_groups):
+                    yield _read(path, partial(file.read_row_group, index, use_threads=False))
+
     def codings(self, split: str) -> dict[str, IdCoding]:
         """Feature -> how its ids are written in the parts of a split that have codes.
 
@@ -298,11 +310,12 @@ class _Codes:
 
     def codings(self) -> dict[str, IdCoding]:
         if self._codings is None:
-            self._codings = {}
+            found: dict[str, IdCoding] = {}
             if self.file is not None:
                 path = self.table / self.file.path
                 with _open_parquet(path, self.file, checked=False) as file:
-                    self._codings = load_codings(_read(path, lambda: file.read(use_threads=False)))
+                    found = load_codings(_read(path, lambda: file.read(use_threads=False)))
+            self._codings = found
         return self._codings
 
     def decoded(self, raw: pa.Table, coded: tuple[str, ...]) -> pa.Table:

@@ -6,6 +6,8 @@ null, a quoted empty one is the empty text. A column declared as a list takes JS
 them.
 """
 
+import codecs
+import io
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,15 +42,22 @@ def csv_columns(files: tuple[Path, ...], lists: Collection[str]) -> Columns:
     first: dict[str, Path] = {}
     present = {}
     for path in files:
+        odd = _odd_quotes(path)
         names = _header(path)
         present[path] = frozenset(names)
+        rows = 1
         for name in names:
             first.setdefault(name, path)
             types.setdefault(name, ColumnType("null", name in lists))
-        for batch, _ in _batches(path, names):
+        num_bad = 0
+        for batch, bad in _batches(path, names):
+            num_bad = len(bad)
             for name, column in zip(names, batch.columns, strict=True):
                 found = ColumnType(list_element(column)[0], True) if name in lists else text_type(column)
                 types[name] = merge(types[name], found)
+            rows += len(batch)
+        if odd:
+            _check_closed(path, rows + num_bad)
     return Columns({name: _settled(types[name], path) for name, path in first.items()}, present)
 
 
@@ -122,6 +131,49 @@ def _numbers(done: int, rows: int, bad: list[BadRow]) -> np.ndarray:
     good = np.arange(done, done + rows)
     skipped = np.array([row.number for row in bad], np.int64) - np.arange(len(bad))
     return good + np.searchsorted(skipped, good, side="right")
+
+
+def _odd_quotes(path: Path) -> bool:
+    """Whether a file has an odd number of quotes: one is not closed, or stands for itself.
+
+    Raises:
+        InputError: the file is not UTF-8.
+    """
+    quotes = line = 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                decoder.decode(block)
+                quotes += block.count(b'"')
+                line += block.count(b"\n")
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        line += 1 + error.object[: error.start].count(b"\n")
+        raise InputError(
+            f"{path} is not UTF-8",
+            got=f"byte 0x{error.object[error.start]:02x} in line {line}",
+            todo="save it as UTF-8",
+        ) from None
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from None
+    return quotes % 2 == 1
+
+
+def _check_closed(path: Path, rows: int) -> None:
+    """A quote that is not closed makes one field of lines that follow: with an odd number of quotes rows must be lines.
+
+    Args:
+        rows: that were found, bad ones and the header included.
+    """
+    with pa.input_stream(str(path), compression="detect") as stream:
+        lines = sum(1 for line in io.BufferedReader(stream) if line.strip())
+    if lines > rows:
+        raise InputError(
+            f"{path} has a quote that is not closed",
+            got=f"an odd number of quotes, and {rows} rows in {lines} lines",
+            todo="close it, or write a quote inside a quoted field twice",
+        )
 
 
 def _header(path: Path) -> list[str]:
