@@ -200,6 +200,8 @@ def _misaligned(rows: pa.Table, a: str, b: str) -> np.ndarray:
 
 def _wrong_width(rows: pa.Table, feature: str, width: int | None, widths: dict[str, int]) -> np.ndarray:
     column = one_array(rows[f"feature.{feature}"])
+    if pa.types.is_null(column.type):
+        return np.zeros(rows.num_rows, bool)
     null = null_mask(column)
     lengths = flatten(column).lengths
     given = np.ones(len(lengths), bool) if null is None else ~null
