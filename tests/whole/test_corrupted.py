@@ -143,7 +143,10 @@ def test_damaged_table_is_refused_by_name(
     table: FoldedTable = request.getfixturevalue(which)
     intact = rows_of(table.path)
     manifest = table.manifest
+    # what an appended table no longer names stays for its readers until the next day: not part of it
+    of_table = {table.path / entry.path for entry in manifest.files()} | {table.path / "manifest.json"}
     for differing in damages(tmp_path / "table", table.path, seed, times):
+        differing = [file for file in differing if table.path / file.relative_to(tmp_path / "table") in of_table]
         try:
             opened = recfold.open_table(tmp_path / "table").manifest
         except InputError:
