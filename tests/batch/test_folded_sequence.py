@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recfold.batch import FoldedSequence, FoldIndex
+from recfold.batch import FoldedSequence, FoldIndex, plain
 from recfold.batch.folded_sequence import padded_reference, sequence_unfold_reference
 from recfold.spec import InputError
 
@@ -30,12 +30,12 @@ either = sequences() | sequences(equal_lengths=True)
 
 @given(either, st.integers(0, 3))
 def test_padded_equals_the_reference(sequence: FoldedSequence, extra: int) -> None:
-    padded, mask = sequence.padded()
+    padded, mask = sequence.padded_distinct()
     expected, expected_mask = padded_reference(sequence)
     assert torch.equal(padded, expected)
     assert torch.equal(mask, expected_mask)
     width = expected.shape[1] + extra
-    wider, wider_mask = sequence.padded(width)
+    wider, wider_mask = sequence.padded_distinct(width)
     assert wider.shape[:2] == wider_mask.shape == (sequence.num_distinct, width)
     assert torch.equal(wider[:, : expected.shape[1]], expected)
     assert not wider[:, expected.shape[1] :].any()
@@ -47,7 +47,7 @@ def test_unfold_equals_the_reference(sequence: FoldedSequence) -> None:
     plain, expected = sequence.unfold(), sequence_unfold_reference(sequence)
     assert plain.index.is_identity
     assert plain.num_samples == sequence.num_samples
-    for ours, theirs in zip(plain.padded(), expected.padded(), strict=True):
+    for ours, theirs in zip(plain.padded_distinct(), expected.padded_distinct(), strict=True):
         assert torch.equal(ours, theirs)
     if not sequence.index.is_identity:
         assert torch.equal(plain.rows, expected.rows)
@@ -57,19 +57,20 @@ def test_unfold_equals_the_reference(sequence: FoldedSequence) -> None:
 
 @given(either)
 def test_unfolding_after_padding_or_pooling_is_the_same_as_before(sequence: FoldedSequence) -> None:
-    plain = sequence.unfold()
+    whole = sequence.unfold()
     width = int(sequence.length.max()) if sequence.num_distinct else 0
-    assert torch.equal(sequence.index.unfold(sequence.padded()[0]), plain.padded(width)[0])
-    assert torch.equal(sequence.sum().unfold(), plain.sum().unfold())
-    assert torch.equal(sequence.mean().unfold(), plain.mean().unfold())
+    assert torch.equal(sequence.index.unfold(sequence.padded_distinct()[0]), whole.padded_distinct(width)[0])
+    assert torch.equal(plain(sequence.sum()), whole.sum())
+    assert torch.equal(plain(sequence.mean()), whole.mean())
 
 
 @given(either)
 def test_sum_and_mean_are_those_of_the_padded_rectangle(sequence: FoldedSequence) -> None:
     padded, mask = padded_reference(sequence)
-    torch.testing.assert_close(sequence.sum().values, padded.sum(1))
-    torch.testing.assert_close(sequence.mean().values, padded.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
-    assert sequence.sum().index is sequence.index
+    unfold = sequence.index.unfold
+    torch.testing.assert_close(plain(sequence.sum()), unfold(padded.sum(1)))
+    mean = padded.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(plain(sequence.mean()), unfold(mean))
 
 
 @given(either)
@@ -77,10 +78,10 @@ def test_sum_and_mean_are_those_of_the_padded_rectangle(sequence: FoldedSequence
 def test_gradients(sequence: FoldedSequence) -> None:
     rows = sequence.rows.clone().requires_grad_()
     for part in (
-        lambda rows: sequence.with_rows(rows).padded()[0],
+        lambda rows: sequence.with_rows(rows).padded_distinct()[0],
         lambda rows: sequence.with_rows(rows).unfold().rows,
-        lambda rows: sequence.with_rows(rows).sum().values,
-        lambda rows: sequence.with_rows(rows).mean().values,
+        lambda rows: plain(sequence.with_rows(rows).sum()),
+        lambda rows: plain(sequence.with_rows(rows).mean()),
     ):
         assert torch.autograd.gradcheck(part, (rows,))
         assert torch.autograd.gradgradcheck(part, (rows,))
@@ -105,9 +106,9 @@ def test_number_of_threads_does_not_change_a_bit(dtype: torch.dtype, what: str) 
             sequence = big(dtype)
             rows = sequence.rows.requires_grad_()
             out = {
-                "padded": lambda sequence=sequence: sequence.padded()[0],
+                "padded": lambda sequence=sequence: sequence.padded_distinct()[0],
                 "unfold": lambda sequence=sequence: sequence.unfold().rows,
-                "sum": lambda sequence=sequence: sequence.sum().values,
+                "sum": lambda sequence=sequence: plain(sequence.sum()),
             }[what]()
             grads = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
             out.backward(grads)
@@ -122,18 +123,18 @@ def test_number_of_threads_does_not_change_a_bit(dtype: torch.dtype, what: str) 
 
 def test_an_empty_window_is_masked_out() -> None:
     sequence = FoldedSequence(torch.ones(2, 1), torch.tensor([0, 2]), torch.tensor([2, 0]), FoldIndex.identity(2))
-    padded, mask = sequence.padded()
+    padded, mask = sequence.padded_distinct()
     assert mask.tolist() == [[True, True], [False, False]]
     assert padded[1].tolist() == [[0.0], [0.0]]
-    assert sequence.mean().values.tolist() == [[1.0], [0.0]]
+    assert sequence.mean().tolist() == [[1.0], [0.0]]
 
 
 def test_sequences_of_a_group_share_what_is_known_of_their_windows() -> None:
     items = big(torch.float32)
     actions = items.with_rows(torch.zeros(150, 2))
-    assert items.padded()[1] is actions.padded()[1]
+    assert items.padded_distinct()[1] is actions.padded_distinct()[1]
     assert items.unfold().start is actions.unfold().start
-    assert items.unfold().padded()[1] is actions.unfold().padded()[1]
+    assert items.unfold().padded_distinct()[1] is actions.unfold().padded_distinct()[1]
 
 
 def test_identity_unfolds_to_itself() -> None:
@@ -144,7 +145,7 @@ def test_identity_unfolds_to_itself() -> None:
 def test_a_sequence_longer_than_the_width() -> None:
     sequence = FoldedSequence(torch.ones(3, 1), torch.tensor([0]), torch.tensor([3]), FoldIndex.identity(1))
     with pytest.raises(InputError) as error:
-        sequence.padded(2)
+        sequence.padded_distinct(2)
     assert str(error.value) == (
         "a sequence is longer than the padded width; got 3; expected at most 2; "
         "truncate the feature (transform 'truncate') or raise the width"

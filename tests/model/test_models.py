@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recfold.batch import Folded, FoldedSequence, FoldIndex, ModelInputs
+from recfold.batch import Folded, FoldedSequence, FoldIndex, ModelInputs, plain
 from recfold.model import MODELS, InputShape, build_model, model_reads
 from recfold.spec import InputError, Schema
 
@@ -70,25 +70,25 @@ def model_of(name: str, **options: Any) -> torch.nn.Module:
 @pytest.mark.parametrize("inverse", INVERSES)
 def test_folded_equals_plain(name: str, inverse: str) -> None:
     results = []
-    for plain in (False, True):
+    for unfolded in (False, True):
         model, inputs = model_of(name), inputs_of(INVERSES[inverse](8))
-        logits_BL = model(inputs.unfold() if plain else inputs)
+        logits_BL = plain(model(inputs.unfold() if unfolded else inputs))
         (logits_BL * torch.arange(16.0, dtype=torch.float64).view(8, 2)).sum().backward()
         gradients = {key: leaf.grad for key, leaf in leaves(inputs).items() if leaf.grad is not None}
         gradients |= {key: parameter.grad for key, parameter in model.named_parameters()}
         results.append((logits_BL, gradients))
-    (folded, folded_gradients), (plain, plain_gradients) = results
-    torch.testing.assert_close(folded, plain, rtol=1e-12, atol=1e-12)
-    assert folded_gradients.keys() == plain_gradients.keys()
-    for key, gradient in plain_gradients.items():
+    (found, found_gradients), (expected, expected_gradients) = results
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found_gradients.keys() == expected_gradients.keys()
+    for key, gradient in expected_gradients.items():
         largest = float(gradient.abs().max()) + 1e-300
-        assert float((folded_gradients[key] - gradient).abs().max()) <= 1e-12 * largest, key
+        assert float((found_gradients[key] - gradient).abs().max()) <= 1e-12 * largest, key
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_is_trained_and_every_input_counts(name: str) -> None:
     model, inputs = model_of(name), inputs_of(INVERSES["random"](8))
-    model(inputs).square().sum().backward()
+    plain(model(inputs)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     unread = {"clicked", "action", "keys"} if name == "dlrm" else set()  # dlrm reads histories as pooled features
     for key, leaf in leaves(inputs).items():
@@ -98,9 +98,9 @@ def test_every_parameter_is_trained_and_every_input_counts(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_float32_agrees_too(name: str) -> None:
     losses = []
-    for plain in (False, True):
+    for unfolded in (False, True):
         model, inputs = model_of(name).float(), inputs_of(INVERSES["random"](8), torch.float32)
-        losses.append(model(inputs.unfold() if plain else inputs).square().mean())
+        losses.append(plain(model(inputs.unfold() if unfolded else inputs)).square().mean())
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
 
 
@@ -130,16 +130,16 @@ def test_no_samples_give_no_logits(name: str) -> None:
 
 def test_dropout_and_activation_change_the_result() -> None:
     inputs = inputs_of(INVERSES["random"](8))
-    plain = model_of("dlrm")(inputs)
-    assert not torch.equal(model_of("dlrm", dropout=0.5)(inputs), plain)
-    assert not torch.equal(model_of("dlrm", activation="gelu")(inputs), plain)
+    first = plain(model_of("dlrm")(inputs))
+    assert not torch.equal(plain(model_of("dlrm", dropout=0.5)(inputs)), first)
+    assert not torch.equal(plain(model_of("dlrm", activation="gelu")(inputs)), first)
 
 
 def test_options_of_the_encoder_change_the_result() -> None:
     inputs = inputs_of(INVERSES["random"](8))
-    plain = model_of("sequence")(inputs)
+    first = plain(model_of("sequence")(inputs))
     for options in ({"heads": 2}, {"layers": 2}, {"feedforward": 8}, {"positions": 9}, {"encoder_dropout": 0.5}):
-        assert not torch.equal(model_of("sequence", **options)(inputs), plain), options
+        assert not torch.equal(plain(model_of("sequence", **options)(inputs)), first), options
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from recfold.batch import Batch
+from recfold.batch import Batch, Folded
 from recfold.table import FoldedTable
 from recfold.train import RunSettings
 from recfold.train.effective import run_schema
@@ -91,8 +91,9 @@ def test_off_expands_before_the_lookup_and_lookups_after_it(
     for way, learner in made.items():
         prepared = learner.prepared(batch)
         inputs = learner.assembled.inputs(prepared)
-        rows[way] = len(inputs.pooled["tags"].values)
-        assert (inputs.pooled["tags"].index.is_identity) == (way == "off")
+        tags = inputs.pooled["tags"]
+        assert isinstance(tags, Folded) == (way != "off")
+        rows[way] = tags.num_distinct if isinstance(tags, Folded) else len(tags)
     assert rows["on"] == rows["lookups"] < rows["off"] == batch.num_samples
 
 
@@ -132,7 +133,7 @@ def test_the_item_table_gets_one_update_from_all_its_reads(
     for group, feature in (("profile", "liked"), ("candidate", "item")):
         values, offsets = lists(group, feature)
         rows = [weight_RD[values[a:b]].sum(0) for a, b in pairwise(offsets)]
-        pooled[feature] = type(pooled[feature])(torch.stack(rows), pooled[feature].index)
+        pooled[feature] = torch.stack(rows)
     values, _ = lists("history", "seen")
     sequences["history"]["seen"] = sequences["history"]["seen"].with_rows(weight_RD[values])
     twin = type(inputs)(pooled, sequences, inputs.dense, inputs.dense_sequences, inputs.num_samples)

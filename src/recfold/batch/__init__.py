@@ -32,7 +32,7 @@ With several features lists are feature-major: list (k, u) has number k * U + u.
 
 from recfold.batch.batch import Batch
 from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded import Folded
+from recfold.batch.folded import Folded, LazyConcat, TensorLike, folded, plain, share_masks, shared_masks
 from recfold.batch.folded_sequence import FoldedSequence
 from recfold.batch.group import Group
 from recfold.batch.ikjt import InverseKeyedJaggedTensor
@@ -51,8 +51,14 @@ __all__ = [
     "Group",
     "InverseKeyedJaggedTensor",
     "KeyedJaggedTensor",
+    "LazyConcat",
     "ModelInputs",
     "SegmentedSum",
+    "TensorLike",
+    "folded",
     "jagged_index_select",
     "offsets_of",
+    "plain",
+    "share_masks",
+    "shared_masks",
 ]

@@ -61,6 +61,15 @@ class Batch:
                     f"{name!r} of a batch has a wrong shape", got=list(tensor.shape), expected=[self.num_samples]
                 )
         check_devices("a batch", labels=self.labels, **per_sample)
+        self._mark_indexes()
+
+    def _mark_indexes(self) -> None:
+        """Let the groups' indexes know that they belong together, so that those of two batches are not mixed."""
+        indexes = [group.index for group in self.groups.values()]
+        mark = next((index.batch for index in indexes if index.batch is not None), None) or object()
+        for index in indexes:
+            if index.batch is None:
+                index.batch = mark
 
     @property
     def num_samples(self) -> int:

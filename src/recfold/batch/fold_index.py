@@ -1,6 +1,8 @@
 """Which distinct row each sample uses, and the two maps that follow from it: copy out and sum back."""
 
+import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -8,6 +10,11 @@ from torch import Tensor
 from recfold.batch.checks import check_inverse, check_range
 from recfold.batch.segmented_sum import SegmentedSum
 from recfold.spec import InputError
+
+if TYPE_CHECKING:
+    from recfold.batch.refinement import Refinement
+
+_SERIAL = itertools.count()
 
 
 class FoldIndex:
@@ -17,6 +24,11 @@ class FoldIndex:
         inverse: int64 [B], entries in [0, num_distinct); None for the identity (every sample its own row, U = B).
         num_distinct: U.
         validate: check the above (reads the tensor; leave out only for what is right by construction).
+        batch: whatever stands for its batch: indexes of two batches are not combined; None for an unknown one.
+    Attributes:
+        serial: a number of its own.
+        refinements: by the serial of the other index (see `refined`).
+        coarser: indexes that this one refines, and the row of theirs that each row of this one belongs to.
     Raises:
         InputError: `inverse` has a wrong dtype, shape or entry.
 
@@ -28,9 +40,21 @@ class FoldIndex:
         [2.0, 1.0]
     """
 
-    __slots__ = ("_copy", "inverse", "num_distinct", "num_samples")
+    __slots__ = (
+        "_copy",
+        "_never_falls",
+        "batch",
+        "coarser",
+        "inverse",
+        "num_distinct",
+        "num_samples",
+        "refinements",
+        "serial",
+    )
 
-    def __init__(self, inverse: Tensor | None, num_distinct: int, *, validate: bool = True) -> None:
+    def __init__(
+        self, inverse: Tensor | None, num_distinct: int, *, validate: bool = True, batch: object = None
+    ) -> None:
         if validate:
             if num_distinct < 0:
                 raise InputError("a fold index has a negative number of distinct rows", got=num_distinct)
@@ -39,7 +63,12 @@ class FoldIndex:
         self.inverse = inverse
         self.num_distinct = num_distinct
         self.num_samples = num_distinct if inverse is None else len(inverse)
+        self.batch = batch
+        self.serial = next(_SERIAL)
+        self.refinements: dict[int, Refinement] = {}
+        self.coarser: dict[FoldIndex, SegmentedSum] = {}
         self._copy: SegmentedSum | None = None
+        self._never_falls: bool | None = None
 
     @classmethod
     def identity(cls, num_samples: int) -> "FoldIndex":
@@ -49,6 +78,25 @@ class FoldIndex:
     @property
     def is_identity(self) -> bool:
         return self.inverse is None
+
+    @property
+    def never_falls(self) -> bool:
+        """Whether rows follow each other as their samples do (looked at once)."""
+        if self._never_falls is None:
+            self._never_falls = self.inverse is None or bool((self.inverse[1:] >= self.inverse[:-1]).all())
+        return self._never_falls
+
+    def refines(self, coarse: "FoldIndex", rows: SegmentedSum) -> None:
+        """Say that every row of this index belongs to one row of a coarser one."""
+        self.coarser[coarse] = rows
+
+    def rows_of(self, coarse: "FoldIndex") -> SegmentedSum:
+        """Rows of an index that this one refines -> rows of this one.
+
+        Raises:
+            KeyError: this index does not refine it.
+        """
+        return self.coarser[coarse]
 
     @property
     def dedup_factor(self) -> float:

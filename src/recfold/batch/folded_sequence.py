@@ -1,13 +1,14 @@
 """FoldedSequence: rows of sequences, one sequence a window of them, held once per distinct window."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recfold.batch.checks import check_devices, check_vector
 from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded import Folded
+from recfold.batch.folded import Folded, folded
 from recfold.batch.window_maps import WindowMaps
 from recfold.spec import InputError
 
@@ -29,7 +30,7 @@ class FoldedSequence:
         >>> padded, mask = sequence.padded()
         >>> padded.squeeze(-1).tolist(), mask.tolist()
         ([[1.0, 0.0], [2.0, 4.0]], [[True, False], [True, True]])
-        >>> sequence.mean().values.flatten().tolist()
+        >>> sequence.mean().flatten().tolist()
         [1.0, 3.0]
     """
 
@@ -79,7 +80,20 @@ class FoldedSequence:
         self._window_maps()
         return self._over(rows, self._maps)
 
-    def padded(self, max_length: int | None = None) -> tuple[Tensor, Tensor]:
+    def padded(self, max_length: int | None = None) -> tuple[Any, Any]:
+        """The samples' sequences as a rectangle, each from its first row on, then zeros.
+
+        Args:
+            max_length: width of the rectangle; that of the longest sequence where not given.
+        Returns:
+            [B, L, D], and the mask [B, L], True where a row is real; Folded where sequences repeat.
+        Raises:
+            InputError: a sequence is longer than `max_length`.
+        """
+        padded_ULD, mask_UL = self.padded_distinct(max_length)
+        return folded(padded_ULD, self.index), folded(mask_UL, self.index)
+
+    def padded_distinct(self, max_length: int | None = None) -> tuple[Tensor, Tensor]:
         """The distinct sequences as a rectangle, each from its first row on, then zeros.
 
         Args:
@@ -100,15 +114,15 @@ class FoldedSequence:
         copy, mask_UL = maps.padded(maps.longest() if max_length is None else max_length)
         return copy(self.rows).view(*mask_UL.shape, *self.rows.shape[1:]), mask_UL
 
-    def sum(self) -> Folded:
-        """Sum of each sequence's rows, [U, D]; zeros where it is empty."""
-        return Folded(self._window_maps().pooled()(self.rows), self.index)
+    def sum(self) -> Tensor | Folded:
+        """Sum of each sequence's rows, [B, D], Folded where sequences repeat; zeros where one is empty."""
+        return folded(self._window_maps().pooled()(self.rows), self.index)
 
-    def mean(self) -> Folded:
-        """Mean of each sequence's rows, [U, D]; zeros where it is empty."""
+    def mean(self) -> Tensor | Folded:
+        """Mean of each sequence's rows, [B, D], Folded where sequences repeat; zeros where one is empty."""
         total = self._window_maps().pooled()(self.rows)
         count_U = self.length.clamp(min=1).to(self.rows.dtype)
-        return Folded(total / count_U.view(-1, *(1,) * (self.rows.dim() - 1)), self.index)
+        return folded(total / count_U.view(-1, *(1,) * (self.rows.dim() - 1)), self.index)
 
     def unfold(self) -> "FoldedSequence":
         """Every sample's sequence written out, under the identity index; the identity returns itself.
@@ -133,7 +147,7 @@ class FoldedSequence:
 
 
 def padded_reference(sequence: FoldedSequence) -> tuple[Tensor, Tensor]:
-    """The slow twin of `FoldedSequence.padded`: one sequence at a time."""
+    """The slow twin of `FoldedSequence.padded_distinct`: one sequence at a time."""
     lengths = sequence.length.tolist()
     width = max(lengths, default=0)
     padded = torch.zeros((len(lengths), width, *sequence.rows.shape[1:]), dtype=sequence.rows.dtype)

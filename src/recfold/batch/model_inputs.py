@@ -3,20 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded import Folded
+from torch import Tensor
+
+from recfold.batch.folded import Folded, TensorLike
 from recfold.batch.folded_sequence import FoldedSequence
 from recfold.spec import InputError
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Looked-up and dense features of B samples.
+    """Looked-up and dense features of B samples: ordinary tensors, and Folded ones that take their place.
 
     Args:
-        pooled: id feature -> its pooled rows [U, D].
+        pooled: id feature -> its pooled rows [B, D].
         sequences: group -> feature -> its rows, one per id.
-        dense: dense feature -> values [U, width].
+        dense: dense feature -> values [B, width].
         dense_sequences: group -> feature -> values, rows [V, 1].
         num_samples: B.
     Raises:
@@ -24,32 +25,33 @@ class ModelInputs:
 
     Example:
         >>> import torch
+        >>> from recfold.batch import FoldIndex
         >>> index = FoldIndex(torch.tensor([0, 0, 1]), 2)
         >>> inputs = ModelInputs({}, {}, {"age": Folded(torch.tensor([[20.0], [30.0]]), index)}, {}, num_samples=3)
-        >>> inputs.unfold().dense["age"].values.flatten().tolist()
+        >>> inputs.unfold().dense["age"].flatten().tolist()
         [20.0, 20.0, 30.0]
     """
 
-    pooled: Mapping[str, Folded]
+    pooled: Mapping[str, Tensor | Folded]
     sequences: Mapping[str, Mapping[str, FoldedSequence]]
-    dense: Mapping[str, Folded]
+    dense: Mapping[str, Tensor | Folded]
     dense_sequences: Mapping[str, Mapping[str, FoldedSequence]]
     num_samples: int
 
     def __post_init__(self) -> None:
-        features: dict[str, Folded | FoldedSequence] = {**self.pooled, **self.dense}
+        found = {name: feature.shape[0] for name, feature in (*self.pooled.items(), *self.dense.items())}
         for group in (*self.sequences.values(), *self.dense_sequences.values()):
-            features.update(group)
-        for name, feature in features.items():
-            if feature.num_samples != self.num_samples:
+            found |= {name: feature.num_samples for name, feature in group.items()}
+        for name, num_samples in found.items():
+            if num_samples != self.num_samples:
                 raise InputError(
                     f"feature {name!r} has another number of samples than the model's inputs",
-                    got=feature.num_samples,
+                    got=num_samples,
                     expected=self.num_samples,
                 )
 
     def unfold(self) -> "ModelInputs":
-        """The same inputs written out for every sample, under identity indexes: what an ordinary network trains on."""
+        """The same inputs as ordinary tensors, written out for every sample: what an ordinary network trains on."""
         return ModelInputs(
             _unfolded(self.pooled),
             {group: _unfolded_sequences(features) for group, features in self.sequences.items()},
@@ -59,12 +61,8 @@ class ModelInputs:
         )
 
 
-def _unfolded(features: Mapping[str, Folded]) -> dict[str, Folded]:
-    plain = {}
-    for name, feature in features.items():
-        values = feature.unfold()
-        plain[name] = feature if feature.index.is_identity else Folded(values, FoldIndex.identity(len(values)))
-    return plain
+def _unfolded(features: Mapping[str, Tensor | Folded]) -> dict[str, Tensor | Folded]:
+    return {name: value.unfold() if isinstance(value, TensorLike) else value for name, value in features.items()}
 
 
 def _unfolded_sequences(features: Mapping[str, FoldedSequence]) -> dict[str, FoldedSequence]:

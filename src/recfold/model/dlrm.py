@@ -3,6 +3,8 @@
 Source: Naumov et al. 2019, "Deep Learning Recommendation Model for Personalization and Recommendation Systems".
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -35,8 +37,7 @@ class DlrmSettings(Settings):
 class Dlrm(nn.Module):
     """DLRM over looked-up features.
 
-    Lookups arrive on distinct rows; a projection, where a table has another dim, runs on distinct rows too; then rows
-    are copied out to the B samples, and the rest runs on samples. Sequences of floats enter by their mean.
+    A table of another dim is projected. Sequences of floats enter by their mean.
 
     Args:
         shape: of the inputs.
@@ -77,15 +78,13 @@ class Dlrm(nn.Module):
         pairs_BP = dot_interaction(torch.stack(vectors_BD, dim=1))
         return self.top(torch.cat([passed_BD, pairs_BP], dim=1))
 
-    def _vector(self, name: str, inputs: ModelInputs) -> Tensor:
-        folded = inputs.pooled[name]
-        if keyed(name) in self.projections:
-            return folded.index.unfold(self.projections[keyed(name)](folded.values))
-        return folded.unfold()
+    def _vector(self, name: str, inputs: ModelInputs) -> Any:
+        vector_BD = inputs.pooled[name]
+        return self.projections[keyed(name)](vector_BD) if keyed(name) in self.projections else vector_BD
 
     def _dense(self, inputs: ModelInputs) -> Tensor:
-        columns = [inputs.dense[name].unfold() for name in self.dense]
-        columns += [inputs.dense_sequences[group][name].mean().unfold() for group, name in self.dense_sequences]
+        columns: list[Any] = [inputs.dense[name] for name in self.dense]
+        columns += [inputs.dense_sequences[group][name].mean() for group, name in self.dense_sequences]
         return torch.cat(columns, dim=1)
 
 

@@ -1,20 +1,21 @@
 """A history as one vector: embeddings of its features added, a transformer over them, the mean of what comes out.
 
-Legend: U distinct histories, V positions (merged ones counted once), L the longest history of the batch, D dim.
+Legend: B samples, V positions (merged ones counted once), L the longest history of the batch, D dim.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Folded, FoldedSequence
+from recfold.batch import FoldedSequence, share_masks
 from recfold.model.shape import keyed
 from recfold.spec import InputError
 
 
 class HistoryEncoder(nn.Module):
-    """Transformer encoder over distinct histories, mean pooled; an empty history gives zeros.
+    """Transformer encoder over histories, mean pooled; an empty history gives zeros.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", encoder with post-norm; its mean as in RecD's O7 (Zhao et
     al. 2023): encode distinct sequences, expand afterwards.
@@ -54,42 +55,41 @@ class HistoryEncoder(nn.Module):
         self.directions = nn.ModuleDict({keyed(name): nn.Linear(1, dim, bias=False) for name in floats})
         self.positions = nn.Embedding(positions, dim) if positions else None
         layer = nn.TransformerEncoderLayer(dim, heads, feedforward, dropout, batch_first=True)
-        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.transformer = share_masks(nn.TransformerEncoder(layer, layers, enable_nested_tensor=False))
 
-    def forward(self, sequences: Mapping[str, FoldedSequence], floats: Mapping[str, FoldedSequence]) -> Folded:
-        """Encoded histories [U, D] under the histories' index."""
+    def forward(self, sequences: Mapping[str, FoldedSequence], floats: Mapping[str, FoldedSequence]) -> Any:
+        """Encoded histories [B, D]."""
         parts = {name: sequences[name] for name in self.features} | {name: floats[name] for name in self.floats}
         first = sequences[self.features[0]]
         _check_aligned(parts)
         rows_VD = torch.stack([self._embedded(name, part.rows) for name, part in parts.items()]).sum(0)
-        padded_ULD, real_UL = first.with_rows(rows_VD).padded()
-        if len(padded_ULD) == 0:
-            return Folded(rows_VD.new_zeros(0, rows_VD.shape[1]), first.index)
-        if padded_ULD.shape[1] == 0:  # all are empty: the same weights get a gradient (of zero) as in any other batch
-            padded_ULD, real_UL = nn.functional.pad(padded_ULD, (0, 0, 0, 1)), nn.functional.pad(real_UL, (0, 1))
+        padded_BLD, real_BL = first.with_rows(rows_VD).padded()
+        if first.num_samples == 0:
+            return rows_VD.new_zeros(0, rows_VD.shape[1])
+        if padded_BLD.shape[1] == 0:  # all are empty: the same weights get a gradient (of zero) as in any other batch
+            padded_BLD, real_BL = nn.functional.pad(padded_BLD, (0, 0, 0, 1)), nn.functional.pad(real_BL, (0, 1))
         if self.positions is not None:
-            padded_ULD = padded_ULD + self._positions(real_UL)
+            padded_BLD = padded_BLD + self._positions(real_BL)
         # attention over nothing has no value: let an empty history see its first (zero) position, and drop it below
-        seen_UL = real_UL.clone()
-        seen_UL[:, 0] = True
-        encoded_ULD = self.transformer(padded_ULD, src_key_padding_mask=~seen_UL)
-        kept_UL1 = real_UL.unsqueeze(2).to(encoded_ULD.dtype)
-        mean_UD = (encoded_ULD * kept_UL1).sum(1) / kept_UL1.sum(1).clamp(min=1)
-        return Folded(mean_UD, first.index)
+        seen_BL = real_BL.clone()
+        seen_BL[:, 0] = True
+        encoded_BLD = self.transformer(padded_BLD, src_key_padding_mask=~seen_BL)
+        kept_BL1 = real_BL.unsqueeze(2).to(encoded_BLD.dtype)
+        return (encoded_BLD * kept_BL1).sum(1) / kept_BL1.sum(1).clamp(min=1)
 
     def _embedded(self, name: str, rows: Tensor) -> Tensor:
         layers = self.directions if name in self.floats else self.projections
         return layers[keyed(name)](rows) if keyed(name) in layers else rows
 
-    def _positions(self, real_UL: Tensor) -> Tensor:
+    def _positions(self, real_BL: Any) -> Any:
         assert self.positions is not None
-        if real_UL.shape[1] > self.positions.num_embeddings:
+        if real_BL.shape[1] > self.positions.num_embeddings:
             raise InputError(
-                f"a history has {real_UL.shape[1]} elements, but there are {self.positions.num_embeddings} positions",
+                f"a history has {real_BL.shape[1]} elements, but there are {self.positions.num_embeddings} positions",
                 todo="truncate it in its transforms, or raise model.options.positions",
             )
-        from_newest_UL = real_UL.sum(1, keepdim=True) - 1 - torch.arange(real_UL.shape[1], device=real_UL.device)
-        return self.positions(from_newest_UL.clamp(min=0))
+        from_newest_BL = real_BL.sum(1, keepdim=True) - 1 - torch.arange(real_BL.shape[1], device=real_BL.device)
+        return self.positions(from_newest_BL.clamp(min=0))
 
 
 def _check_aligned(parts: Mapping[str, FoldedSequence]) -> None:

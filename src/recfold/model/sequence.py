@@ -31,7 +31,7 @@ class SequenceSettings(DlrmSettings):
 
 
 class Sequence(nn.Module):
-    """Histories encoded on distinct rows, copied out, and interacting in a DLRM.
+    """Histories encoded, one vector each, and interacting in a DLRM.
 
     Raises:
         InputError: there is no history among the features.
@@ -66,7 +66,7 @@ class Sequence(nn.Module):
     def forward(self, inputs: ModelInputs) -> Tensor:
         """Logits [B, num_labels]."""
         encoded_BD = [
-            self.encoders[keyed(group)](inputs.sequences[group], inputs.dense_sequences.get(group, {})).unfold()
+            self.encoders[keyed(group)](inputs.sequences[group], inputs.dense_sequences.get(group, {}))
             for group in self.groups
         ]
         return self.dlrm.interact(inputs, encoded_BD)

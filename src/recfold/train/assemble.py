@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs
+from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, folded
 from recfold.embed import Bags, EmbeddingTables
 from recfold.model import InputShape, build_model, model_reads
 from recfold.spec import InputError, Read, Schema
@@ -44,7 +44,7 @@ class Assembled:
         """
         lists = _lists_of(batch)
         looked_up = self.tables({read.feature: _bags(read, lists) for read in self.reads})
-        pooled: dict[str, Folded] = {}
+        pooled: dict[str, Tensor | Folded] = {}
         sequences: dict[str, dict[str, FoldedSequence]] = {}
         for read in self.reads:
             own = lists[read.feature]
@@ -53,7 +53,7 @@ class Assembled:
                 features = sequences.setdefault(self.groups[read.feature], {})
                 features[read.feature] = _sequence(own, read.feature, values, features)
             else:
-                pooled[read.feature] = Folded(values, own.index)
+                pooled[read.feature] = folded(values, own.index)
         return ModelInputs(
             pooled, sequences, self._dense(batch), self._dense_sequences(batch), num_samples=batch.num_samples
         )
@@ -66,10 +66,10 @@ class Assembled:
             values.setdefault(read.table, []).append(lists[read.feature].lists(read.feature)[0])
         return sum(len(torch.cat(parts).unique()) for parts in values.values())
 
-    def _dense(self, batch: Batch) -> dict[str, Folded]:
+    def _dense(self, batch: Batch) -> dict[str, Tensor | Folded]:
         owner: dict[str, Group] = {key: group for group in batch.groups.values() for key in group.dense_keys}
         _check_there(self.dense, owner)
-        return {name: Folded(owner[name].dense_of(name).to(self.dtype), owner[name].index) for name in self.dense}
+        return {name: folded(owner[name].dense_of(name).to(self.dtype), owner[name].index) for name in self.dense}
 
     def _dense_sequences(self, batch: Batch) -> dict[str, dict[str, FoldedSequence]]:
         owner = {

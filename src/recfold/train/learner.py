@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from recfold.batch import Batch
+from recfold.batch import Batch, plain
 from recfold.spec import InputError, Schema
 from recfold.train.assemble import assemble
 from recfold.train.dense import build_optimizer, build_schedule
@@ -81,7 +81,7 @@ class Learner:
     def logits(self, prepared: Batch) -> Tensor:
         """Scores before the sigmoid, [B, L], of a prepared batch."""
         inputs = self.assembled.inputs(prepared)
-        return self.model(inputs.unfold() if self.fold == "lookups" else inputs)
+        return plain(self.model(inputs.unfold() if self.fold == "lookups" else inputs))
 
     def step(self, batch: Batch, *, measure: bool = False) -> Step:
         """Train on one batch: tables now, the dense part at every `accumulate`-th batch.

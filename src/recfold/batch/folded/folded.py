@@ -1,0 +1,110 @@
+"""Folded: a dense tensor held once per distinct row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recfold.batch.fold_index import FoldIndex
+from recfold.batch.folded.tensor_like import TensorLike
+from recfold.spec import InputError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Folded(TensorLike):
+    """Stands for a tensor whose batch axis repeats rows: `values` indexed by `inverse` along `batch_axis`.
+
+    It takes a tensor's place in ordinary modules: what works row by row runs on the U distinct rows and gives a Folded
+    again; what does not is unfolded first, so that every result is that of the ordinary tensor. docs/folding.md tells
+    what does which.
+
+    Args:
+        values: [..., U, ...].
+        index: of U distinct rows.
+        batch_axis: which axis of `values` holds the distinct rows.
+    Raises:
+        InputError: the index is over another number of rows.
+
+    Example:
+        >>> import torch
+        >>> folded = Folded(torch.tensor([[1.0], [2.0]]), FoldIndex(torch.tensor([1, 1, 0]), 2))
+        >>> folded.shape, torch.relu(folded - 1.0).values.flatten().tolist()
+        (torch.Size([3, 1]), [0.0, 1.0])
+        >>> (folded + torch.tensor([[10.0], [20.0], [30.0]])).flatten().tolist()
+        [12.0, 22.0, 31.0]
+    """
+
+    values: Tensor
+    index: FoldIndex
+    batch_axis: int = 0
+
+    def __post_init__(self) -> None:
+        ndim = self.values.dim()
+        if not -ndim <= self.batch_axis < ndim or self.values.shape[self.batch_axis] != self.index.num_distinct:
+            raise InputError(
+                "values of a Folded do not fit its index",
+                got=f"shape {list(self.values.shape)}",
+                expected=f"{self.index.num_distinct} rows" + (f" on axis {self.batch_axis}" if self.batch_axis else ""),
+            )
+        if self.batch_axis < 0:
+            object.__setattr__(self, "batch_axis", self.batch_axis + ndim)
+
+    @property
+    def num_samples(self) -> int:
+        return self.index.num_samples
+
+    @property
+    def num_distinct(self) -> int:
+        return self.index.num_distinct
+
+    @property
+    def shape(self) -> torch.Size:
+        shape = list(self.values.shape)
+        shape[self.batch_axis] = self.index.num_samples
+        return torch.Size(shape)
+
+    @property
+    def held(self) -> tuple[Tensor, ...]:
+        return (self.values,)
+
+    def written_out(self) -> Tensor:
+        """The tensor it stands for; differentiable, see `FoldIndex.unfold`."""
+        return unfolded(self.values, self.index, self.batch_axis)
+
+    def __repr__(self) -> str:
+        rows = f"{self.num_distinct} rows for {self.num_samples} samples"
+        return f"Folded({self.values!r}, {rows}, batch_axis={self.batch_axis})"
+
+
+def unfolded(values: Tensor, index: FoldIndex, batch_axis: int) -> Tensor:
+    """Copy distinct rows on any axis out to samples."""
+    if index.is_identity:
+        return values
+    if batch_axis == 0:
+        return index.unfold(values)
+    return index.unfold(values.movedim(batch_axis, 0)).movedim(0, batch_axis)
+
+
+def folded(values: Tensor, index: FoldIndex) -> "Tensor | Folded":
+    """A Folded where that saves something, else the ordinary tensor: nothing is paid for rows that do not repeat.
+
+    Args:
+        values: [U, ...].
+    Returns:
+        Folded, or [B, ...] where U is not well below B (`WORTH`).
+    """
+    if index.is_identity:
+        return values
+    if index.num_distinct > WORTH * index.num_samples:
+        return index.unfold(values)
+    return Folded(values, index)
+
+
+WORTH = 0.9
+"""Most distinct rows a sample for which values are kept folded: above it, bookkeeping outweighs the repeats."""
+
+
+def cat_values(parts: Sequence[Folded], axis: int) -> Tensor:
+    """Values of several Folded tensors under one index side by side."""
+    return parts[0].values if len(parts) == 1 else torch.cat([part.values for part in parts], axis)

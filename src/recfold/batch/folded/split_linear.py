@@ -1,0 +1,99 @@
+"""A linear layer over a lazy concatenation: W [u; i] = W_u u + W_i i, the u part on its distinct rows."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from recfold.batch.folded.align import common_index, under
+from recfold.batch.folded.dispatch import Call, Why, rule
+from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.lazy_concat import LazyConcat, clusters
+
+LEAST_COLUMNS_SAVED = 20
+"""Columns times the share of rows saved from which a part gets a product of its own: below, adding its result to every
+sample moves more memory than the product saves."""
+
+
+@rule("linear", lazy=True)
+def split_linear(call: Call) -> Any:
+    """Each part's product on its own rows, added up in float32."""
+    own, weight_NK, bias_N = call.arg(0, "input"), call.arg(1, "weight"), call.arg(2, "bias")
+    if not isinstance(own, LazyConcat) or not isinstance(weight_NK, Tensor):
+        return Why("its weights are folded")
+    if own.axis != own.ndim - 1:
+        return linear_of_rows(call, own)
+    if weight_NK.shape[1] != own.shape[-1] or (own.order is not None and len(own.order) != sum(own.widths)):
+        return Why("its columns do not fit")
+    low = _low_precision(own, weight_NK)
+    if own.order is not None:
+        weight_NK = weight_NK.index_select(1, own.order.argsort())
+    split, together = _sides(own)
+    return _added(split, together, weight_NK, bias_N, low)
+
+
+def linear_of_rows(call: Call, own: LazyConcat) -> Any:
+    """Parts are rows of their own: each goes through by itself."""
+    if own.batch_axis == own.ndim - 1:
+        return Why("it sums over the batch axis")
+    return own.with_parts([linear(part, *call.args[1:], **call.kwargs) for part in own.fresh_parts()])
+
+
+Piece = tuple[Any, Tensor]
+"""A part and the columns of the weight that it meets."""
+
+
+def _sides(own: LazyConcat) -> tuple[list[Piece], list[Piece]]:
+    """Parts that get a product on their own rows, joined by index; and parts that go together on samples."""
+    device = own.device
+    pieces: list[Piece] = []
+    start = 0
+    for part, width in zip(own.fresh_parts(), own.widths, strict=True):
+        pieces.append((part, torch.arange(start, start + width, device=device)))
+        start += width
+    folded = [piece for piece in pieces if isinstance(piece[0], Folded)]
+    together = [piece for piece in pieces if isinstance(piece[0], Tensor)]
+    split: list[Piece] = []
+    for members in clusters([part.index for part, _ in folded]):
+        joined = _joined([piece for piece in folded if piece[0].index in members], own.axis)
+        rows = joined[0]
+        saved = rows.shape[-1] * (1 - rows.num_distinct / max(1, rows.num_samples))
+        (split if not together or saved > LEAST_COLUMNS_SAVED else together).append(joined)
+    return split, together
+
+
+def _joined(pieces: list[Piece], axis: int) -> Piece:
+    index = common_index([part.index for part, _ in pieces])
+    assert not isinstance(index, Why)
+    values = torch.cat([under(part, index) for part, _ in pieces], axis)
+    return Folded(values, index, pieces[0][0].batch_axis), torch.cat([columns for _, columns in pieces])
+
+
+def _added(
+    split: list[Piece], together: list[Piece], weight_NK: Tensor, bias_N: Tensor | None, low: torch.dtype | None
+) -> Any:
+    if together:
+        plain = [part.unfold() if isinstance(part, Folded) else part for part, _ in together]
+        columns = torch.cat([columns for _, columns in together])
+        split = [(torch.cat(plain, -1) if len(plain) > 1 else plain[0], columns), *split]
+    result: Any = None
+    device_type = weight_NK.device.type
+    with torch.autocast(device_type, enabled=False) if low is not None else nullcontext():
+        for rows, columns in split:
+            own_NK = weight_NK.index_select(1, columns)
+            if low is not None:
+                rows, own_NK = rows.to(low).float(), own_NK.to(low).float()
+            bias = bias_N if result is None else None
+            product = linear(rows, own_NK, bias if bias is None or low is None else bias.to(low).float())
+            result = product if result is None else result + product
+        return result if low is None else result.to(low)
+
+
+def _low_precision(own: LazyConcat, weight: Tensor) -> torch.dtype | None:
+    """The half precision that the layer would be computed in; None where it is not."""
+    device_type = weight.device.type
+    if torch.is_autocast_enabled(device_type) and own.dtype != torch.float64:
+        return torch.get_autocast_dtype(device_type)
+    return own.dtype if own.dtype in (torch.float16, torch.bfloat16) else None
