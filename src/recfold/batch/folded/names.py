@@ -14,8 +14,8 @@ def words(text: str) -> tuple[str, ...]:
 POINTWISE = words("""
     abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
     atan2 atanh bfloat16 bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bool byte
-    ceil celu char clamp clamp_max clamp_min clip clone conj contiguous copysign cos cosh deg2rad detach digamma div divide
-    double elu eq erf erfc erfinv exp exp2 expm1 fix float float_power floor floor_divide fmax fmin fmod frac full_like
+    ceil celu char clamp clamp_max clamp_min clip clone conj contiguous copysign cos cosh deg2rad detach digamma div
+    divide double elu eq erf erfc erfinv exp exp2 expm1 fix float float_power floor floor_divide fmax fmin fmod frac full_like
     ge gelu greater greater_equal gt half hardshrink hardsigmoid hardswish hardtanh heaviside hypot int isclose isfinite
     isinf isnan isneginf isposinf leaky_relu ldexp le lerp less less_equal lgamma log log10 log1p log2 logaddexp
     logaddexp2 logical_and logical_not logical_or logical_xor logit logsigmoid long lt masked_fill maximum minimum mish

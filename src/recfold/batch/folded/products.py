@@ -123,14 +123,56 @@ def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     for (first_tier, second_tier), pairs in sorted(blocks.items()):
         left, right = tiers[first_tier][0], tiers[second_tier][0]
         places += [pair for pair, _, _ in pairs]
-        if first_tier != second_tier:
-            left, right = (_samples(tiers, tier, on_samples) for tier in (first_tier, second_tier))
-        products = torch.matmul(left, right.transpose(1, 2)).flatten(1)
-        width = right.shape[1]
-        wanted = torch.tensor([a * width + b for _, a, b in pairs], device=stack.device)
-        parts.append(products.index_select(1, wanted))
+        if first_tier == second_tier:
+            products = _Products.apply(_held(left), None, [(a, b) for _, a, b in pairs])
+            parts.append(Folded(products, left.index) if isinstance(left, Folded) else products)
+            continue
+        # the larger stack first: the kernel is quicker that way
+        left, right = (_samples(tiers, tier, on_samples) for tier in (first_tier, second_tier))
+        if right.shape[1] > left.shape[1]:
+            parts.append(_Products.apply(right, left, [(b, a) for _, a, b in pairs]))
+        else:
+            parts.append(_Products.apply(left, right, [(a, b) for _, a, b in pairs]))
     order = torch.tensor(places, device=stack.device).argsort()
     return LazyConcat(parts, 1, 0, order) if len(parts) > 1 or isinstance(parts[0], Folded) else parts[0][:, order]
+
+
+def _held(vectors: Part) -> Tensor:
+    return vectors.values if isinstance(vectors, Folded) else vectors
+
+
+class _Products(torch.autograd.Function):
+    """Chosen entries of `left @ right^T`, or of `left @ left^T`, whose gradient is one product instead of two.
+
+    Args:
+        left, right: [R, M, D] and [R, N, D]; right is None for left itself.
+        pairs: (row, column) of each entry that is wanted.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor | None, pairs: list[tuple[int, int]]) -> Tensor:
+        columns = left.shape[1] if right is None else right.shape[1]
+        wanted_P = torch.tensor([a * columns + b for a, b in pairs], device=left.device)
+        ctx.save_for_backward(left, right, wanted_P)
+        products = torch.bmm(left, (left if right is None else right).transpose(1, 2)).flatten(1)
+        ctx.all = len(pairs) == products.shape[1] and torch.equal(
+            wanted_P, torch.arange(len(pairs), device=left.device)
+        )
+        return products if ctx.all else products.index_select(1, wanted_P)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        left, right, wanted_P = ctx.saved_tensors
+        other = left if right is None else right
+        shape = (len(left), left.shape[1], other.shape[1])
+        if ctx.all:
+            grad = grads[0].view(shape)
+        else:
+            grad = grads[0].new_zeros(len(left), left.shape[1] * other.shape[1])
+            grad = grad.index_add(1, wanted_P, grads[0]).view(shape)
+        if right is None:
+            return torch.bmm(grad + grad.transpose(1, 2), left), None, None
+        return torch.bmm(grad, right), torch.bmm(grad.transpose(1, 2), left), None
 
 
 def _samples(tiers: list[tuple[Part, list[int]]], tier: int, kept: dict[int, Tensor]) -> Tensor:

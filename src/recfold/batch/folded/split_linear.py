@@ -1,5 +1,6 @@
 """A linear layer over a lazy concatenation: W [u; i] = W_u u + W_i i, the u part on its distinct rows."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
@@ -78,17 +80,69 @@ def _added(
         plain = [part.unfold() if isinstance(part, Folded) else part for part, _ in together]
         columns = torch.cat([columns for _, columns in together])
         split = [(torch.cat(plain, -1) if len(plain) > 1 else plain[0], columns), *split]
-    result: Any = None
-    device_type = weight_NK.device.type
-    with torch.autocast(device_type, enabled=False) if low is not None else nullcontext():
-        for rows, columns in split:
-            own_NK = weight_NK.index_select(1, columns)
-            if low is not None:
-                rows, own_NK = rows.to(low).float(), own_NK.to(low).float()
-            bias = bias_N if result is None else None
-            product = linear(rows, own_NK, bias if bias is None or low is None else bias.to(low).float())
-            result = product if result is None else result + product
+    pieces = [(rows, weight_NK.index_select(1, columns)) for rows, columns in split]
+    with torch.autocast(weight_NK.device.type, enabled=False) if low is not None else nullcontext():
+        if low is not None:
+            pieces = [(rows.to(low).float(), own_NK.to(low).float()) for rows, own_NK in pieces]
+            bias_N = None if bias_N is None else bias_N.to(low).float()
+        if together and len(pieces) > 1 and pieces[0][0].ndim == 2:
+            indexes = [rows.index for rows, _ in pieces[1:]]
+            result: Any = _SplitLinear.apply(
+                indexes, bias_N, *(part for rows, own in pieces for part in (_held(rows), own))
+            )
+        else:
+            result = linear(pieces[0][0], pieces[0][1], bias_N)
+            for rows, own_NK in pieces[1:]:
+                result = result + linear(rows, own_NK)
         return result if low is None else result.to(low)
+
+
+def _held(rows: Any) -> Tensor:
+    return rows.values if isinstance(rows, Folded) else rows
+
+
+class _SplitLinear(torch.autograd.Function):
+    """The sum of products as one operation: no result of a part is ever written out for all samples by itself.
+
+    Args (after the indexes of the folded parts): bias, then rows and weight of the part per sample and of each folded
+    part.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, indexes: list[FoldIndex], bias_N: Tensor | None, *pieces: Tensor) -> Tensor:
+        ctx.indexes = indexes
+        ctx.save_for_backward(*pieces)
+        ctx.has_bias = bias_N is not None
+        (rows_BK, weight_NK), *folded = _pairs_of(pieces)
+        out_BN: Tensor | None = None
+        for index, (rows_UK, own_NK) in zip(indexes, folded, strict=True):
+            # the bias goes with the first folded part: on the fewest rows
+            product = linear(rows_UK, own_NK, bias_N if out_BN is None else None)
+            copied = product.index_select(0, index.inverse)
+            out_BN = copied if out_BN is None else out_BN.add_(copied)
+        assert out_BN is not None
+        return out_BN.addmm_(rows_BK, weight_NK.t())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        ((grad_BN,), needs) = (grads, ctx.needs_input_grad)
+        (rows_BK, weight_NK), *folded = _pairs_of(ctx.saved_tensors)
+        found: list[Tensor | None] = [
+            grad_BN @ weight_NK if needs[2] else None,
+            grad_BN.t() @ rows_BK if needs[3] else None,
+        ]
+        grad_bias = None
+        for number, (index, (rows_UK, own_NK)) in enumerate(zip(ctx.indexes, folded, strict=True)):
+            grad_UN = index.fold_sum(grad_BN)
+            if number == 0 and ctx.has_bias:
+                grad_bias = grad_UN.sum(0)
+            found.append(grad_UN @ own_NK if needs[4 + 2 * number] else None)
+            found.append(grad_UN.t() @ rows_UK if needs[5 + 2 * number] else None)
+        return None, grad_bias, *found
+
+
+def _pairs_of(pieces: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(pieces[::2], pieces[1::2], strict=True))
 
 
 def _low_precision(own: LazyConcat, weight: Tensor) -> torch.dtype | None:
