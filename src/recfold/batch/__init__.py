@@ -32,7 +32,7 @@ With several features lists are feature-major: list (k, u) has number k * U + u.
 
 from recfold.batch.batch import Batch
 from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded import Folded, LazyConcat, TensorLike, folded, plain, share_masks, shared_masks
+from recfold.batch.folded import Folded, LazyConcat, TensorLike, Windows, as_folded, plain, share_masks, shared_masks
 from recfold.batch.folded_sequence import FoldedSequence
 from recfold.batch.group import Group
 from recfold.batch.ikjt import InverseKeyedJaggedTensor
@@ -55,7 +55,8 @@ __all__ = [
     "ModelInputs",
     "SegmentedSum",
     "TensorLike",
-    "folded",
+    "Windows",
+    "as_folded",
     "jagged_index_select",
     "offsets_of",
     "plain",

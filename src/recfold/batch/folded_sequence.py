@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recfold.batch.checks import check_devices, check_vector
 from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded import Folded, folded
+from recfold.batch.folded import WORTH, Folded, Windows, as_folded
 from recfold.batch.window_maps import WindowMaps
 from recfold.spec import InputError
 
@@ -86,12 +86,18 @@ class FoldedSequence:
         Args:
             max_length: width of the rectangle; that of the longest sequence where not given.
         Returns:
-            [B, L, D], and the mask [B, L], True where a row is real; Folded where sequences repeat.
+            [B, L, D], and the mask [B, L], True where a row is real; Folded where sequences repeat, and as Windows
+            where positions do.
         Raises:
             InputError: a sequence is longer than `max_length`.
         """
-        padded_ULD, mask_UL = self.padded_distinct(max_length)
-        return folded(padded_ULD, self.index), folded(mask_UL, self.index)
+        maps, width = self._window_maps(), self._width(max_length)
+        _, mask_UL = maps.padded(width)
+        mask = as_folded(mask_UL, self.index)
+        if isinstance(mask, Folded) and len(self.rows) < WORTH * mask_UL.numel():
+            extended = torch.cat([self.rows, self.rows.new_zeros(1, *self.rows.shape[1:])])
+            return Windows(extended, maps.sources(width), self.index, width), mask
+        return as_folded(self.padded_distinct(width)[0], self.index), mask
 
     def padded_distinct(self, max_length: int | None = None) -> tuple[Tensor, Tensor]:
         """The distinct sequences as a rectangle, each from its first row on, then zeros.
@@ -103,26 +109,29 @@ class FoldedSequence:
         Raises:
             InputError: a sequence is longer than `max_length`.
         """
-        maps = self._window_maps()
-        if max_length is not None and maps.longest() > max_length:
+        copy, mask_UL = self._window_maps().padded(self._width(max_length))
+        return copy(self.rows).view(*mask_UL.shape, *self.rows.shape[1:]), mask_UL
+
+    def _width(self, max_length: int | None) -> int:
+        longest = self._window_maps().longest()
+        if max_length is not None and longest > max_length:
             raise InputError(
                 "a sequence is longer than the padded width",
-                got=maps.longest(),
+                got=longest,
                 expected=f"at most {max_length}",
                 todo="truncate the feature (transform 'truncate') or raise the width",
             )
-        copy, mask_UL = maps.padded(maps.longest() if max_length is None else max_length)
-        return copy(self.rows).view(*mask_UL.shape, *self.rows.shape[1:]), mask_UL
+        return longest if max_length is None else max_length
 
     def sum(self) -> Tensor | Folded:
         """Sum of each sequence's rows, [B, D], Folded where sequences repeat; zeros where one is empty."""
-        return folded(self._window_maps().pooled()(self.rows), self.index)
+        return as_folded(self._window_maps().pooled()(self.rows), self.index)
 
     def mean(self) -> Tensor | Folded:
         """Mean of each sequence's rows, [B, D], Folded where sequences repeat; zeros where one is empty."""
         total = self._window_maps().pooled()(self.rows)
         count_U = self.length.clamp(min=1).to(self.rows.dtype)
-        return folded(total / count_U.view(-1, *(1,) * (self.rows.dim() - 1)), self.index)
+        return as_folded(total / count_U.view(-1, *(1,) * (self.rows.dim() - 1)), self.index)
 
     def unfold(self) -> "FoldedSequence":
         """Every sample's sequence written out, under the identity index; the identity returns itself.

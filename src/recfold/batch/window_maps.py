@@ -25,6 +25,7 @@ class WindowMaps:
         self._positions: tuple[Tensor, Tensor] | None = None
         self._longest: int | None = None
         self._padded: dict[int, tuple[SegmentedSum, Tensor]] = {}
+        self._sources: dict[int, SegmentedSum] = {}
         self._pooled: SegmentedSum | None = None
         self._unfolded: tuple[SegmentedSum, WindowMaps] | None = None
 
@@ -43,6 +44,15 @@ class WindowMaps:
             offsets = None if full else offsets_of(mask.flatten().to(torch.int64))
             self._padded[width] = SegmentedSum(positions_P, self.num_rows, offsets), mask
         return self._padded[width]
+
+    def sources(self, width: int) -> SegmentedSum:
+        """Rows and one more (for what lies after the end of a window) -> [U * width] rows, each copied once."""
+        if width not in self._sources:
+            mask = torch.arange(width, device=self.length.device) < self.length.unsqueeze(1)
+            source_UL = self.start.unsqueeze(1) + torch.arange(width, device=self.start.device)
+            source_UL = source_UL.masked_fill(~mask, self.num_rows)
+            self._sources[width] = SegmentedSum(source_UL.flatten(), self.num_rows + 1)
+        return self._sources[width]
 
     def pooled(self) -> SegmentedSum:
         """Rows -> [U] sums over windows."""

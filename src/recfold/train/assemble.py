@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, folded
+from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
 from recfold.model import InputShape, build_model, model_reads
 from recfold.spec import InputError, Read, Schema
@@ -53,7 +53,7 @@ class Assembled:
                 features = sequences.setdefault(self.groups[read.feature], {})
                 features[read.feature] = _sequence(own, read.feature, values, features)
             else:
-                pooled[read.feature] = folded(values, own.index)
+                pooled[read.feature] = as_folded(values, own.index)
         return ModelInputs(
             pooled, sequences, self._dense(batch), self._dense_sequences(batch), num_samples=batch.num_samples
         )
@@ -69,7 +69,7 @@ class Assembled:
     def _dense(self, batch: Batch) -> dict[str, Tensor | Folded]:
         owner: dict[str, Group] = {key: group for group in batch.groups.values() for key in group.dense_keys}
         _check_there(self.dense, owner)
-        return {name: folded(owner[name].dense_of(name).to(self.dtype), owner[name].index) for name in self.dense}
+        return {name: as_folded(owner[name].dense_of(name).to(self.dtype), owner[name].index) for name in self.dense}
 
     def _dense_sequences(self, batch: Batch) -> dict[str, dict[str, FoldedSequence]]:
         owner = {

@@ -19,9 +19,20 @@ from recfold.batch.folded import (  # noqa: F401
     shapes,
     split_linear,
 )
-from recfold.batch.folded.folded import Folded, folded
+from recfold.batch.folded.folded import WORTH, Folded, as_folded
 from recfold.batch.folded.lazy_concat import LazyConcat
 from recfold.batch.folded.random import share_masks, shared_masks
 from recfold.batch.folded.tensor_like import TensorLike, plain
+from recfold.batch.folded.windows import Windows
 
-__all__ = ["Folded", "LazyConcat", "TensorLike", "folded", "plain", "share_masks", "shared_masks"]
+__all__ = [
+    "WORTH",
+    "Folded",
+    "LazyConcat",
+    "TensorLike",
+    "Windows",
+    "as_folded",
+    "plain",
+    "share_masks",
+    "shared_masks",
+]

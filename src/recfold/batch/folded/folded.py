@@ -86,7 +86,7 @@ def unfolded(values: Tensor, index: FoldIndex, batch_axis: int) -> Tensor:
     return index.unfold(values.movedim(batch_axis, 0)).movedim(0, batch_axis)
 
 
-def folded(values: Tensor, index: FoldIndex) -> "Tensor | Folded":
+def as_folded(values: Tensor, index: FoldIndex) -> "Tensor | Folded":
     """A Folded where that saves something, else the ordinary tensor: nothing is paid for rows that do not repeat.
 
     Args:

@@ -118,6 +118,7 @@ class _SplitLinear(torch.autograd.Function):
         for index, (rows_UK, own_NK) in zip(indexes, folded, strict=True):
             # the bias goes with the first folded part: on the fewest rows
             product = linear(rows_UK, own_NK, bias_N if out_BN is None else None)
+            assert index.inverse is not None  # parts under the identity are per sample
             copied = product.index_select(0, index.inverse)
             out_BN = copied if out_BN is None else out_BN.add_(copied)
         assert out_BN is not None
