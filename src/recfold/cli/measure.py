@@ -42,6 +42,9 @@ def bench(
     batch_size: Annotated[
         int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048")
     ] = None,
+    table_rows: Annotated[
+        int | None, typer.Option(help="Training: at most so many rows an embedding table, for a smaller machine.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the logs, the order of batches and the first weights.")] = 0,
     repeats: Annotated[
         int | None,
@@ -76,6 +79,7 @@ def bench(
         "groups": groups,
         "metrics": metric,
         "batch_size": batch_size,
+        "table_rows": table_rows,
         "seed": seed,
         "repeats": repeats,
         "dump": dump,
