@@ -17,7 +17,11 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("name", BENCHES)
+def test_every_bench_is_there() -> None:
+    assert list(BENCHES) == [*LINES, "train-pooled", "train-sequence"]
+
+
+@pytest.mark.parametrize("name", LINES)
 def test_a_bench_gives_a_line_for_every_case_and_peer(name: str, settings: BenchSettings) -> None:
     lines = [json.loads(found.to_json()) for found in run_bench(name, settings)]
     assert {(line["case"], line["peer_name"]) for line in lines} == LINES[name]
@@ -46,7 +50,10 @@ def test_every_workload_is_read_alike_on_all_sides(workload: str, tmp_path: Path
 
 
 def test_an_unknown_bench_answers_with_the_right_ones() -> None:
-    with pytest.raises(InputError, match="unknown bench 'storrage'; expected one of fold, reader, storage; did you"):
+    with pytest.raises(
+        InputError,
+        match="unknown bench 'storrage'; expected one of fold, reader, storage, train-pooled, train-sequence; did you",
+    ):
         run_bench("storrage")
 
 

@@ -31,12 +31,33 @@ def test_the_table_says_what_was_measured_how_often(cli: Any, tmp_path: Path) ->
         assert word in ran.out
 
 
+def test_a_training_bench_says_what_it_compares(cli: Any, tmp_path: Path) -> None:
+    ran = cli(
+        *("bench", "train-pooled", "--case", "no-repeats", "--metric", "samples_per_s", "--samples", 200, "--steps", 1),
+        *("--batch-size", 32, "--dump", tmp_path / "dump", "--dir", tmp_path / "kept", "--table-rows", 50),
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("train-pooled: workload pooled, samples 200, seed 0")
+    for word in ("no-repeats", "fold-off", "lookups-only", "samples/s"):
+        assert word in ran.out
+    assert (tmp_path / "dump" / "no-repeats" / "case.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["raeder"], "unknown bench 'raeder'; expected one of fold, reader, storage; did you mean 'reader'?"),
+        (
+            ["raeder"],
+            "unknown bench 'raeder'; expected one of fold, reader, storage, train-pooled, train-sequence; did you mean",
+        ),
         (["storage", "--workload", "pool"], "unknown workload 'pool'; expected one of catalog, pooled, sequence"),
         (["fold", "--samples", "0"], "recfold bench: samples: Input should be greater than 0; got 0"),
+        (
+            ["train-pooled", "--case", "poold"],
+            "unknown case of train-pooled 'poold'; expected one of catalog, no-repeats",
+        ),
+        (["train-pooled", "--metric", "speed"], "recfold bench: metrics.0: "),
+        (["train-pooled", "--groups", "none"], "wrong groups; got none; expected a number of groups, or probabilities"),
         (["fold", "--repeats", "0"], "recfold bench: repeats: Input should be greater than 0; got 0"),
     ],
 )

@@ -1,10 +1,13 @@
 """Settings of a measurement."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from recfold.spec import Settings
+
+Metric = Literal["samples_per_s", "peak_memory", "largest_batch"]
 
 
 class BenchSettings(Settings):
@@ -15,8 +18,16 @@ class BenchSettings(Settings):
         samples: rows of their impressions.
         seed: of the logs and of the reader's order.
         repeats: how often each side is timed, in turns; the bench's own number where not given.
-        batch_size: samples of a batch that is read.
+        batch_size: samples of a batch that is read, or trained on.
         folder: working folder that is kept and used again; a temporary one where not given.
+        cases: of the training benches; all of them where empty.
+        metrics: of the training benches.
+        groups: of the training benches: the user features are dealt to so many groups, or to one group for each
+            of these probabilities of change (see `change_of`); what the case says where not given.
+        order: in which training batches are read.
+        table_rows: at most so many rows an embedding table, for small machines and tests; None for the workload's own.
+        device: that training benches compute on.
+        dump: folder to write the batches and first weights of each case to.
     """
 
     workload: str = "pooled"
@@ -25,3 +36,10 @@ class BenchSettings(Settings):
     repeats: int | None = Field(default=None, gt=0)
     batch_size: int = Field(default=4096, gt=0)
     folder: Path | None = None
+    cases: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ("samples_per_s", "peak_memory", "largest_batch")
+    groups: str | None = None
+    order: Literal["time", "shuffle"] = "shuffle"
+    table_rows: int | None = Field(default=None, gt=0)
+    device: str = "auto"
+    dump: Path | None = None

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recfold.bench.facts import code_digest
@@ -29,11 +29,19 @@ class Work:
     Args:
         folder: where things are kept.
         settings: of the logs.
+        tell: given lines for the user: what is left out, and why.
+        change: the logs' probability of change for each user group, instead of the workload's.
     """
 
     folder: Path
     settings: BenchSettings
     progress: Progress | None = None
+    tell: Callable[[str], None] = lambda line: None
+    change: tuple[float, ...] | None = None
+
+    def of(self, workload: str, change: tuple[float, ...] | None) -> "Work":
+        """The same folder for other logs of as many samples and the same seed."""
+        return replace(self, settings=self.settings.model_copy(update={"workload": workload}), change=change)
 
     def logs(self) -> Path:
         """Folder of the generated logs."""
@@ -42,7 +50,12 @@ class Work:
             "logs",
             _LOG_ROOMS,
             lambda out: synth(
-                out, workload=given.workload, samples=given.samples, seed=given.seed, progress=self.progress
+                out,
+                workload=given.workload,
+                samples=given.samples,
+                seed=given.seed,
+                change=self.change,
+                progress=self.progress,
             ),
         )
 
@@ -63,7 +76,8 @@ class Work:
             make: called with the folder to make; must not leave half of it at its place.
         """
         given = self.settings
-        prefix = f"{given.workload}-{given.samples}-{given.seed}-{name}-"
+        changed = "" if self.change is None else "-" + "-".join(f"{chance:g}" for chance in self.change)
+        prefix = f"{given.workload}{changed}-{given.samples}-{given.seed}-{name}-"
         path = self.folder / (prefix + code_digest(*rooms))
         if not path.exists():
             for old in self.folder.glob(f"{prefix}*"):
@@ -73,7 +87,9 @@ class Work:
 
 
 @contextmanager
-def open_work(settings: BenchSettings, progress: Progress | None = None) -> Iterator[Work]:
+def open_work(
+    settings: BenchSettings, progress: Progress | None = None, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[Work]:
     """The working folder that the settings name, or a temporary one that is gone afterwards.
 
     Raises:
@@ -81,10 +97,10 @@ def open_work(settings: BenchSettings, progress: Progress | None = None) -> Iter
     """
     if settings.folder is None:
         with tempfile.TemporaryDirectory(prefix="recfold-bench-") as folder:
-            yield Work(Path(folder), settings, progress)
+            yield Work(Path(folder), settings, progress, tell)
         return
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {settings.folder}", got=str(error)) from None
-    yield Work(settings.folder, settings, progress)
+    yield Work(settings.folder, settings, progress, tell)

@@ -10,12 +10,54 @@ from recfold.cli.progress import ShownProgress
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="storage, fold or reader.")],
-    samples: Annotated[int, typer.Option(help="Rows of the generated impressions log.")] = 1_000_000,
-    workload: Annotated[str, typer.Option(help="As for recfold synth.")] = "pooled",
-    seed: Annotated[int, typer.Option(help="Of the logs and of the reader's order.")] = 0,
+    name: Annotated[str, typer.Argument(help="storage, fold, reader, train-pooled or train-sequence.")],
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Rows of the generated impressions log.", show_default="1000000; training 100000"),
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option(
+            help="As for recfold synth. A training bench runs its cases on that workload only.",
+            show_default="pooled; training: all cases",
+        ),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Training: pooled, one-group, catalog, no-repeats; sequence. Repeatable; all of the bench by default."
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Training: the 20 user features in so many groups (1: one that changes with p = 0.05; 4: as in the "
+            "workload), or p of each group: 0.02,0.1. Cases that say their own groups are left out."
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Training: samples_per_s, peak_memory, largest_batch. Repeatable; all by default."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048")
+    ] = None,
+    table_rows: Annotated[
+        int | None, typer.Option(help="Training: at most so many rows an embedding table, for a smaller machine.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the logs, the order of batches and the first weights.")] = 0,
     repeats: Annotated[
-        int | None, typer.Option(help="Turns of each side; 5 for reader and 3 for fold by default.")
+        int | None,
+        typer.Option(
+            "--repeats",
+            "--steps",
+            help="Turns of each side, in training a step each.",
+            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5",
+        ),
+    ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(help="Training: write batches, first weights and losses here, to time a peer of your own."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Working folder to keep and use again; a temporary one by default.")
@@ -24,15 +66,31 @@ def bench(
 ) -> None:
     """Measure recfold against its peers, in turns and on the same generated logs; both do the same, or it stops.
 
-    Examples: recfold bench storage --samples 100000 · recfold bench reader --dir bench --repeats 7 --json
+    Examples: recfold bench storage --samples 100000 · recfold bench reader --dir bench --repeats 7 --json ·
+    recfold bench train-pooled --case pooled --steps 10 --metric samples_per_s
     """
     from recfold.bench import BenchSettings, run_bench
     from recfold.cli.show_bench import show_bench
 
-    given = {"samples": samples, "workload": workload, "seed": seed, "repeats": repeats, "folder": folder}
-    settings = BenchSettings.parse(given, "recfold bench")
-    with ShownProgress(errors()) as progress:
-        found = run_bench(name, settings, progress=progress)
+    given = {
+        "samples": samples,
+        "workload": workload,
+        "cases": case,
+        "groups": groups,
+        "metrics": metric,
+        "batch_size": batch_size,
+        "table_rows": table_rows,
+        "seed": seed,
+        "repeats": repeats,
+        "dump": dump,
+        "folder": folder,
+    }
+    settings = BenchSettings.parse(
+        {key: value for key, value in given.items() if value not in (None, [])}, "recfold bench"
+    )
+    console = errors()
+    with ShownProgress(console) as progress:
+        found = run_bench(name, settings, progress=progress, tell=lambda line: console.print(line, highlight=False))
     if json:
         for measurement in found:
             typer.echo(measurement.to_json())

@@ -12,7 +12,8 @@ def show_bench(console: Console, found: Sequence[Measurement]) -> None:
     """One row a measurement, and what it was measured with."""
     first = found[0]
     about = ", ".join(f"{name} {first.settings[name]:,}" for name in ("samples", "seed") if name in first.settings)
-    grid = Grid(title=f"{first.bench}: workload {first.settings['workload']}, {about}", title_justify="left")
+    workloads = ", ".join(dict.fromkeys(one.settings["workload"] for one in found))
+    grid = Grid(title=f"{first.bench}: workload {workloads}, {about}", title_justify="left")
     for name in ("case", "peer", "ours", "the peer's", "unit", "ratio", "in turns"):
         grid.add_column(name, justify="left" if name in ("case", "peer", "unit") else "right")
     for one in found:
