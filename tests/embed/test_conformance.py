@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recfold.embed import Bags, EmbeddingTables, lookup_reference
 from recfold.embed.fbgemm_kernel import fbgemm_module
-from recfold.optim import SPARSE_OPTIMIZERS, UpdateSettings, new_sum
+from recfold.optim import SPARSE_OPTIMIZERS, UpdateSettings, new_state
 from recfold.optim.update import update_rows_reference_
 from recfold.spec import Read, ReadMode, TableSpec
 
@@ -77,7 +77,7 @@ class Slow:
     def __init__(self, weight: Tensor, reads: Sequence[Read], optimizer: str, rule: UpdateSettings) -> None:
         self.weight, self.reads = weight.clone(), reads
         self.optimizer, self.rule = SPARSE_OPTIMIZERS[optimizer], rule
-        self.sum = new_sum(self.optimizer, self.weight)
+        self.kept = new_state(self.optimizer, self.weight)
 
     def step(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]:
         wide = self.weight.to(torch.float64 if self.weight.dtype == torch.float64 else torch.float32, copy=True)
@@ -86,12 +86,11 @@ class Slow:
         loss(out).backward()
         touched = torch.cat([bags[read.feature].values for read in self.reads]).unique()
         assert wide.grad is not None
-        update_rows_reference_(self.weight, self.sum, touched, wide.grad[touched], self.optimizer, self.rule)
+        update_rows_reference_(self.weight, self.kept, touched, wide.grad[touched], self.optimizer, self.rule)
         return {feature: rows.detach() for feature, rows in out.items()}
 
     def state(self) -> dict[str, Tensor]:
-        sums = {} if self.sum is None else {"item.sum": self.sum}
-        return {"item.weight": self.weight, **sums}
+        return {"item.weight": self.weight, **{f"item.{name}": tensor for name, tensor in self.kept.items()}}
 
 
 def build(kernel: str, dtype: str, own: Sharing, **options: Any) -> EmbeddingTables:
