@@ -205,7 +205,8 @@ def test_unequal_lists_inside_a_group_are_an_error(kernel: str) -> None:
             {"item": TableSpec(rows=4)},
             [LIKES],
             {"optimizer": "adagrat"},
-            "unknown sparse optimizer 'adagrat'; expected one of adagrad, adam, rowwise_adagrad, sgd; did you mean 'adagrad'?",
+            "unknown sparse optimizer 'adagrat'; expected one of adagrad, adam, rowwise_adagrad, sgd; "
+            "did you mean 'adagrad'?",
         ),
     ],
 )

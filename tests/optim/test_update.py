@@ -198,5 +198,6 @@ def test_a_wrong_name_answers_with_the_right_ones() -> None:
     with pytest.raises(InputError) as error:
         sparse_optimizer("adagrat")
     assert str(error.value) == (
-        "unknown sparse optimizer 'adagrat'; expected one of adagrad, adam, rowwise_adagrad, sgd; did you mean 'adagrad'?"
+        "unknown sparse optimizer 'adagrat'; expected one of adagrad, adam, rowwise_adagrad, sgd; "
+        "did you mean 'adagrad'?"
     )

@@ -83,7 +83,9 @@ def check_bags(reads: Sequence[Read], bags: Mapping[str, Bags], rows: Mapping[st
     own = [bags[read.feature] for read in reads]
     pooled = [number for number, read in enumerate(reads) if read.mode != "rows"]  # the others' offsets do not matter
     # one transfer for all features: on an accelerator each would wait for the device
-    facts = torch.cat([_extreme_ids(own), _offset_facts([own[number] for number in pooled], own[0].values.device)]).tolist()
+    facts = torch.cat(
+        [_extreme_ids(own), _offset_facts([own[number] for number in pooled], own[0].values.device)]
+    ).tolist()
     lows, highs, facts = facts[: len(reads)], facts[len(reads) : 2 * len(reads)], facts[2 * len(reads) :]
     for read, part, low, high in zip(reads, own, lows, highs, strict=True):
         if len(part.values) and (low < 0 or high >= rows[read.table]):

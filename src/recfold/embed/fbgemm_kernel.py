@@ -91,7 +91,7 @@ def _batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
         num_bags = max(own.num_bags for own in joined)
         offsets = torch.empty(len(joined) * num_bags + 1, dtype=torch.int64)
         offsets[-1] = first_ids[-1]
-        for part, own, first in zip(offsets[:-1].view(-1, num_bags), joined, first_ids, strict=False):
+        for part, own, first in zip(offsets[:-1].view(len(joined), num_bags), joined, first_ids[:-1], strict=True):
             if own.offsets is None:
                 torch.arange(num_bags, out=part).clamp_(max=len(own.values)).add_(first)
             else:

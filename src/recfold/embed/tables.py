@@ -50,7 +50,7 @@ class EmbeddingTables(nn.Module):
         tables: table -> spec with its number of rows.
         reads: which feature reads which table, and how; one read a feature, at least one a table.
         kernel: `auto` takes FBGEMM where it is installed and can do exactly what a table asks, else torch.
-        optimizer, learning_rate, eps, weight_decay, beta1, beta2: for tables whose spec does not say (`UpdateSettings`).
+        optimizer, learning_rate, eps, weight_decay, beta1, beta2: `UpdateSettings`, for tables whose spec does not say.
         seed: first weights depend on it and on the table's name.
         device: of weights and bags.
         dtype: of all tables, instead of their specs'.

@@ -22,6 +22,4 @@ def update_(weight_TD: Tensor, state: State, grad_TD: Tensor, settings: UpdateSe
     weight_TD.addcdiv_(grad_TD, sum_TD.sqrt().add_(settings.eps), value=-settings.learning_rate)
 
 
-ADAGRAD = SparseOptimizer(
-    "adagrad", {"sum": "entries"}, update_, frozenset({"learning_rate", "eps", "weight_decay"})
-)
+ADAGRAD = SparseOptimizer("adagrad", {"sum": "entries"}, update_, frozenset({"learning_rate", "eps", "weight_decay"}))

@@ -11,8 +11,8 @@ def update_(weight_TD: Tensor, state: State, grad_TD: Tensor, settings: UpdateSe
     """`g += weight_decay * w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     w -= learning_rate * m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps)`.
 
-    A row that a step does not touch keeps its weight, m and v: nothing decays. `step` counts the updates of the whole
-    table, touched or not in a row, this one included; so a row that comes first at step 1000 gets hardly any correction.
+    A row that a step does not touch keeps its weight, m and v. `step` counts the updates of the whole table, this one
+    included, whichever rows they touched; so a row that is first touched at step 1000 is hardly corrected.
 
     Source: Kingma and Ba 2015, algorithm 1. Touched rows only, and one count per table, are as in
     torch.optim.SparseAdam and FBGEMM's ADAM; `eps` stands outside the corrected root as in algorithm 1, FBGEMM and

@@ -79,7 +79,8 @@ def find_touched(tables: Sequence[Joined], rows: Sequence[int]) -> list[Touched]
     starts = torch.cat([starts, starts.new_full((1,), num_ids)])
     found = []
     for table, own in enumerate(tables):
-        first, last, start, stop = *first_ids[table : table + 2], *bounds[table : table + 2]
+        first, last = first_ids[table], first_ids[table + 1]
+        start, stop = bounds[table], bounds[table + 1]
         found.append(
             Touched(
                 rows_T[start:stop] - first_rows[table],

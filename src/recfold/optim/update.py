@@ -118,8 +118,8 @@ def _update_block_(
 
 
 def _put_rows_(tensor: Tensor, rows_T: Tensor, source: Tensor) -> None:
-    """`tensor[rows_T] = source`, bit for bit. On a CPU index_copy_ moves one element at a time: wide ones are moved where
-    a row is made of them."""
+    """`tensor[rows_T] = source`, bit for bit."""
+    # on a CPU index_copy_ moves one element at a time: fewer and wider ones where a row is made of them
     wide = torch.complex128
     if tensor.device.type == "cpu" and tensor.dim() == 2 and tensor.shape[1] * tensor.itemsize % wide.itemsize == 0:
         tensor, source = tensor.view(wide), source.view(wide)
