@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recfold.embed.huge_pages import use_huge_pages_
 from recfold.embed.resolved_table import ResolvedTable
 from recfold.optim import Joined, State
 
@@ -54,6 +55,7 @@ class FbgemmKernel:
             bounds_check_mode=module.BoundsCheckMode.NONE,  # ids are checked before any kernel
             device=torch.device("cpu"),
         )
+        _move_to_huge_pages_(self._op.weights_host)
         self._weights: list[Tensor] = [weight.detach() for weight in self._op.split_embedding_weights()]
         # one list a table of what its rule keeps; none at all for sgd
         states = self._op.split_optimizer_states() or [[] for _ in tables]
@@ -79,6 +81,15 @@ class FbgemmKernel:
         return [
             part if own.num_bags == len(part) else part[: own.num_bags] for part, own in zip(parts, joined, strict=True)
         ]
+
+
+def _move_to_huge_pages_(parameter: Tensor) -> None:
+    """New memory, zero like the old, which is given back first: never twice the tables."""
+    shape, dtype = parameter.shape, parameter.dtype
+    parameter.data = torch.empty(0, dtype=dtype)
+    moved = torch.empty(shape, dtype=dtype)
+    use_huge_pages_(moved)
+    parameter.data = moved.zero_()
 
 
 def _batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from recfold.embed.huge_pages import use_huge_pages_
 from recfold.embed.resolved_table import ResolvedTable
 from recfold.optim import Joined, State, find_touched, new_state, update_touched_
 
@@ -23,7 +24,10 @@ class TorchKernel:
 
     def __init__(self, tables: Sequence[ResolvedTable], device: torch.device) -> None:
         self.tables = tuple(tables)
-        self._weights = [torch.zeros(own.rows, own.dim, dtype=own.dtype, device=device) for own in tables]
+        self._weights = [torch.empty(own.rows, own.dim, dtype=own.dtype, device=device) for own in tables]
+        for weight_RD in self._weights:
+            use_huge_pages_(weight_RD)
+            weight_RD.zero_()
         self._states = [
             new_state(own.optimizer, weight_RD) for own, weight_RD in zip(tables, self._weights, strict=True)
         ]
