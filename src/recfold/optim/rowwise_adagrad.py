@@ -1,6 +1,7 @@
 """Adagrad with one running sum per row: D times less state."""
 
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from recfold.optim.sparse_optimizer import SparseOptimizer, State, UpdateSettings, decay_
 
@@ -19,7 +20,8 @@ def update_(weight_TD: Tensor, state: State, grad_TD: Tensor, settings: UpdateSe
         ([[0.5, 1.0, 1.0, 1.0]], [1.0])
     """
     decay_(weight_TD, grad_TD, settings)
-    sum_T = state["sum"].add_(grad_TD.square().mean(1))
+    norm_T = vector_norm(grad_TD, dim=1)  # reads the gradient once; its square would be as large again
+    sum_T = state["sum"].addcmul_(norm_T, norm_T, value=1 / grad_TD.shape[1])
     step_T = sum_T.sqrt().add_(settings.eps).reciprocal_().mul_(settings.learning_rate)
     weight_TD.sub_(grad_TD.mul_(step_T.unsqueeze(1)))
 
