@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recfold.embed import Bags, EmbeddingTables, lookup_reference
-from recfold.embed.fbgemm_kernel import fbgemm_module
-from recfold.optim import SPARSE_OPTIMIZERS, UpdateSettings, new_sum
+from recfold.embed.fbgemm_kernel import FBGEMM_OPTIMIZERS, fbgemm_module
+from recfold.optim import SPARSE_OPTIMIZERS, UpdateSettings, new_state
 from recfold.optim.update import update_rows_reference_
-from recfold.spec import Read, ReadMode, TableSpec
+from recfold.spec import InputError, Read, ReadMode, TableSpec
 
 ROWS, DIM, STEPS = 12, 8, 5
 TORCH_DTYPES = {"float32": 1e-6, "float64": 1e-13, "float16": 2e-3, "bfloat16": 2e-2}
@@ -29,9 +29,17 @@ MODES: dict[str, tuple[ReadMode, bool]] = {
 }
 needs_fbgemm = pytest.mark.skipif(fbgemm_module()[0] is None, reason=fbgemm_module()[1] or "FBGEMM serves")
 KERNELS = ["torch", pytest.param("fbgemm", marks=needs_fbgemm)]
-CASES = [("torch", dtype) for dtype in TORCH_DTYPES] + [
-    pytest.param("fbgemm", dtype, marks=needs_fbgemm) for dtype in FBGEMM_DTYPES
+RULES = [
+    *(("torch", dtype, optimizer) for dtype in TORCH_DTYPES for optimizer in SPARSE_OPTIMIZERS),
+    *(
+        pytest.param("fbgemm", dtype, optimizer, marks=needs_fbgemm)
+        for dtype in FBGEMM_DTYPES
+        for optimizer in FBGEMM_OPTIMIZERS
+    ),
 ]
+
+
+OPTIONS = {"learning_rate": 0.3, "eps": 0.5, "weight_decay": 0.2, "beta1": 0.5, "beta2": 0.5}
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Slow:
     def __init__(self, weight: Tensor, reads: Sequence[Read], optimizer: str, rule: UpdateSettings) -> None:
         self.weight, self.reads = weight.clone(), reads
         self.optimizer, self.rule = SPARSE_OPTIMIZERS[optimizer], rule
-        self.sum = new_sum(self.optimizer, self.weight)
+        self.kept = new_state(self.optimizer, self.weight)
 
     def step(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]:
         wide = self.weight.to(torch.float64 if self.weight.dtype == torch.float64 else torch.float32, copy=True)
@@ -86,12 +94,11 @@ class Slow:
         loss(out).backward()
         touched = torch.cat([bags[read.feature].values for read in self.reads]).unique()
         assert wide.grad is not None
-        update_rows_reference_(self.weight, self.sum, touched, wide.grad[touched], self.optimizer, self.rule)
+        update_rows_reference_(self.weight, self.kept, touched, wide.grad[touched], self.optimizer, self.rule)
         return {feature: rows.detach() for feature, rows in out.items()}
 
     def state(self) -> dict[str, Tensor]:
-        sums = {} if self.sum is None else {"item.sum": self.sum}
-        return {"item.weight": self.weight, **sums}
+        return {"item.weight": self.weight, **{f"item.{name}": tensor for name, tensor in self.kept.items()}}
 
 
 def build(kernel: str, dtype: str, own: Sharing, **options: Any) -> EmbeddingTables:
@@ -109,8 +116,7 @@ def assert_states_close(found: Mapping[str, Tensor], expected: Mapping[str, Tens
         )
 
 
-@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
-@pytest.mark.parametrize("kernel, dtype", CASES)
+@pytest.mark.parametrize("kernel, dtype, optimizer", RULES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shared", ["one read", "two features", "pooled and rows"])
 def test_equals_the_slow_twin(optimizer: str, kernel: str, dtype: str, mode: str, shared: str) -> None:
@@ -133,38 +139,52 @@ def test_equals_the_slow_twin(optimizer: str, kernel: str, dtype: str, mode: str
     assert_states_close(tables.state(), slow.state(), tolerance)
 
 
-@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
+@pytest.mark.parametrize("kernel, dtype, optimizer", RULES)
 @pytest.mark.parametrize("where", ["default", "spec"])
-@pytest.mark.parametrize(
-    "kernel, option",
-    [
-        ("torch", {"learning_rate": 0.3}),
-        ("torch", {"eps": 0.5}),
-        ("torch", {"weight_decay": 0.2}),
-        # FBGEMM's CPU op ignores weight decay; asking it for that is an error (test_kernel_choice)
-        pytest.param("fbgemm", {"learning_rate": 0.3}, marks=needs_fbgemm),
-        pytest.param("fbgemm", {"eps": 0.5}, marks=needs_fbgemm),
-    ],
-)
+@pytest.mark.parametrize("option", OPTIONS)
 def test_each_option_changes_weights_as_it_says(
-    kernel: str, optimizer: str, where: str, option: dict[str, float]
+    kernel: str, dtype: str, optimizer: str, where: str, option: str
 ) -> None:
-    plain: dict[str, float] = {"learning_rate": 0.1, "eps": 1e-6, "weight_decay": 0.0}
+    plain: dict[str, float] = {"learning_rate": 0.1, "eps": 1e-3, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999}
     reads = (Read(feature="likes", table="item", mode="sum"),)
-    bags = {"likes": draw_bags(7, False, torch.Generator().manual_seed(5))}
+    generator = torch.Generator().manual_seed(5)
+    batches = [{"likes": draw_bags(7, False, generator)} for _ in range(3)]
     states = []
-    for changed in ({}, option):
-        spec = TableSpec(rows=ROWS, dim=DIM, **(changed if where == "spec" else {}))  # type: ignore[arg-type]
+    for changed in ({}, {option: OPTIONS[option]}):
+        spec = TableSpec(rows=ROWS, dim=DIM, dtype=dtype, **(changed if where == "spec" else {}))  # type: ignore[arg-type]
         values = {**plain, **(changed if where == "default" else {})}
+        if kernel == "fbgemm" and "weight_decay" in changed:
+            with pytest.raises(InputError, match="which FBGEMM's CPU op silently ignores"):
+                EmbeddingTables({"item": spec}, reads, kernel="fbgemm", optimizer=optimizer, **values)  # type: ignore[arg-type]
+            return
         tables = EmbeddingTables({"item": spec}, reads, kernel=kernel, optimizer=optimizer, **values)  # type: ignore[arg-type]
         slow = Slow(tables.state()["item.weight"], reads, optimizer, UpdateSettings(**{**plain, **changed}))
-        for _ in range(2):
+        for bags in batches:
             loss(tables(bags)).backward()
             slow.step(bags)
-        assert_states_close(tables.state(), slow.state(), 1e-6)
+        assert_states_close(tables.state(), slow.state(), TORCH_DTYPES[dtype])
         states.append(tables.state()["item.weight"])
-    no_effect = optimizer == "sgd" and "eps" in option
-    assert torch.equal(states[0], states[1]) == no_effect
+    assert torch.equal(states[0], states[1]) == (option not in SPARSE_OPTIMIZERS[optimizer].options)
+
+
+def test_every_option_of_an_update_is_tried() -> None:
+    assert OPTIONS.keys() == UpdateSettings.model_fields.keys()
+
+
+@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
+@pytest.mark.parametrize("shared", ["one read", "two features", "pooled and rows"])
+def test_weight_decay_equals_the_slow_twin(optimizer: str, dtype: str, shared: str) -> None:
+    own = sharing(shared, "mean", True)
+    tables = build("torch", dtype, own, optimizer=optimizer, weight_decay=0.2)
+    rule = UpdateSettings(learning_rate=0.1, eps=1e-6, weight_decay=0.2)
+    slow = Slow(tables.state()["item.weight"], own.reads, optimizer, rule)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(STEPS):
+        bags = {f: draw_bags(lists, f == "likes", generator) for f, lists in own.lists.items()}
+        loss(tables(bags)).backward()
+        slow.step(bags)
+    assert_states_close(tables.state(), slow.state(), TORCH_DTYPES[dtype])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -185,7 +205,7 @@ def test_the_optimizer_of_a_spec_wins(kernel: str) -> None:
 
 
 @needs_fbgemm
-@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", FBGEMM_OPTIMIZERS)
 @pytest.mark.parametrize("dtype", FBGEMM_DTYPES)
 @pytest.mark.parametrize("before, after", [("torch", "fbgemm"), ("fbgemm", "torch")])
 def test_a_state_goes_on_in_the_other_kernel(optimizer: str, dtype: str, before: str, after: str) -> None:
@@ -206,6 +226,34 @@ def test_a_state_goes_on_in_the_other_kernel(optimizer: str, dtype: str, before:
     for bags in batches[2:]:
         loss(second(bags)).backward()
     assert_states_close(second.state(), straight.state(), 1e-6 if dtype == "float32" else 2e-3)
+
+
+@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
+def test_tables_of_any_dim_dtype_and_rule_share_a_step_and_one_that_the_loss_leaves_out_stays(optimizer: str) -> None:
+    """The torch kernel sorts the ids of all tables at once."""
+    specs = {
+        "a": TableSpec(rows=ROWS, dim=8, weight_decay=0.1),
+        "b": TableSpec(rows=5, dim=3, dtype="bfloat16", optimizer="sgd"),
+        "c": TableSpec(rows=ROWS, dim=4, dtype="float64"),
+        "d": TableSpec(rows=ROWS, dim=8),
+    }
+    modes: tuple[ReadMode, ...] = ("sum", "mean", "rows", "sum")
+    reads = {name: Read(feature=name, table=name, mode=m) for name, m in zip(specs, modes, strict=True)}
+    tables = EmbeddingTables(specs, list(reads.values()), kernel="torch", optimizer=optimizer, learning_rate=0.1)
+    slow = {}
+    for name, spec in specs.items():
+        rule = UpdateSettings(learning_rate=0.1, weight_decay=spec.weight_decay or 0.0)
+        slow[name] = Slow(tables.state()[f"{name}.weight"], [reads[name]], spec.optimizer or optimizer, rule)
+    generator = torch.Generator().manual_seed(3)
+    for step in range(STEPS):
+        bags = {name: draw_bags(4 + step, False, generator, specs[name].rows or 0) for name in specs}
+        out = tables(bags)
+        for name in ("a", "b", "c") if step % 2 else specs:
+            slow[name].step({name: bags[name]})
+        torch.stack([loss({name: out[name]}) for name in (("a", "b", "c") if step % 2 else specs)]).sum().backward()
+    for name, own in slow.items():
+        found = {key.replace(f"{name}.", "item."): t for key, t in tables.state().items() if key.startswith(f"{name}.")}
+        assert_states_close(found, own.state(), 2e-2 if name == "b" else 1e-6)
 
 
 @st.composite
@@ -235,8 +283,7 @@ def test_any_bags_even_none_equal_the_slow_twin(
     assert_states_close(tables.state(), slow.state(), 2e-6)
 
 
-@pytest.mark.parametrize("kernel, dtype", CASES)
-@pytest.mark.parametrize("optimizer", SPARSE_OPTIMIZERS)
+@pytest.mark.parametrize("kernel, dtype, optimizer", RULES)
 def test_bits_do_not_depend_on_the_number_of_threads(
     kernel: str, dtype: str, optimizer: str, threads: list[int]
 ) -> None:

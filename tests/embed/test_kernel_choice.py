@@ -28,6 +28,7 @@ def table(name: str, override: torch.dtype | None = None, **values: Any) -> Reso
 
 
 UNSUPPORTED = [
+    (table("t", optimizer="adam"), CPU, "adam, which FBGEMM's CPU op does not have"),
     (table("t", weight_decay=0.01), CPU, "weight_decay 0.01, which FBGEMM's CPU op silently ignores"),
     (table("t", dtype="bfloat16"), CPU, "bfloat16 rows; FBGEMM's CPU op trains float32 and float16"),
     (table("t", torch.float64), CPU, "float64 rows; FBGEMM's CPU op trains float32 and float16"),

@@ -204,8 +204,9 @@ def test_unequal_lists_inside_a_group_are_an_error(kernel: str) -> None:
         (
             {"item": TableSpec(rows=4)},
             [LIKES],
-            {"optimizer": "adam"},
-            "unknown sparse optimizer 'adam'; expected one of adagrad, rowwise_adagrad, sgd; did you mean 'adagrad'?",
+            {"optimizer": "adagrat"},
+            "unknown sparse optimizer 'adagrat'; expected one of adagrad, adam, rowwise_adagrad, sgd; "
+            "did you mean 'adagrad'?",
         ),
     ],
 )
@@ -223,7 +224,7 @@ def test_no_tables_at_all_is_a_model_without_ids() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad", "adam"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_a_gpu_trains_the_same_tables(optimizer: str, dtype: torch.dtype) -> None:
     cpu, gpu = (item(device=device, optimizer=optimizer, dtype=dtype, weight_decay=0.1) for device in ("cpu", "cuda"))

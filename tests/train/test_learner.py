@@ -49,6 +49,7 @@ def trained(table: FoldedTable, settings: RunSettings, count: int = 6) -> dict[s
         'train.schedule={"name": "StepLR", "options": {"step_size": 1}}',
         "tables.optimizer=sgd",
         "tables.optimizer=adagrad",
+        "tables.optimizer=adam",
         "tables.learning_rate=0.5",
         "tables.eps=0.1",
         "tables.weight_decay=0.3",
@@ -64,6 +65,16 @@ def test_every_setting_changes_what_is_trained(
     before, after = trained(table, settings()), trained(table, settings(change))
     assert [line for line in shapes_or_differences(before, after, differences) if line]
     assert differences(before, trained(table, settings())) == []
+
+
+@pytest.mark.parametrize(
+    "change", ["tables.beta1=0.5", "tables.beta2=0.5", "tables.eps=0.1", "tables.weight_decay=0.3"]
+)
+def test_every_option_of_adam_changes_what_is_trained(
+    table: FoldedTable, settings: Settings, differences: Callable[[Any, Any], list[str]], change: str
+) -> None:
+    adam = "tables.optimizer=adam"
+    assert differences(trained(table, settings(adam)), trained(table, settings(adam, change)))
 
 
 def shapes_or_differences(a: Any, b: Any, differences: Callable[[Any, Any], list[str]]) -> list[str]:

@@ -95,6 +95,24 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(
     assert resumed.evaluation == evaluate(straight, table)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad", "adam"])
+def test_every_sparse_optimizer_goes_on_bit_for_bit(
+    table: FoldedTable,
+    settings: Settings,
+    differences: Callable[[Any, Any], list[str]],
+    tmp_path: Path,
+    optimizer: str,
+) -> None:
+    own = settings("train.max_steps=9", f"tables.optimizer={optimizer}", "tables.weight_decay=0.01")
+    train(table, tmp_path / "straight", settings=own)
+    assert train(table, tmp_path / "cut", settings=own, progress=at_step(5, interrupt)).steps == 5
+    kept = load(step_path(tmp_path / "cut", 5))["tables"]
+    if optimizer == "adam":
+        assert int(kept["item.step"]) == 5
+    train(table, tmp_path / "cut", resume=True)
+    assert differences(last_state(tmp_path / "cut"), last_state(tmp_path / "straight")) == []
+
+
 @pytest.fixture(scope="module")
 def straight(table: FoldedTable, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hard run without interruption: 13 batches an epoch."""

@@ -44,7 +44,7 @@ def worst(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 
 @pytest.mark.parametrize("model", ["dlrm", "sequence"])
-@pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "sgd"])
+@pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "sgd", "adam"])
 def test_hundred_steps_agree_in_float64(
     table: FoldedTable, settings: Callable[..., RunSettings], model: str, optimizer: str
 ) -> None:

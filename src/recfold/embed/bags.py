@@ -1,11 +1,13 @@
 """Ids of one feature as bags, the checks that keep wrong ids out of a table, and several reads joined to one lookup."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from recfold.optim import Joined
 from recfold.spec import InputError, Read
 
 
@@ -31,25 +33,6 @@ class Bags:
     def num_bags(self, mode: str) -> int:
         """Rows of the output: U, or V for mode `rows`."""
         return len(self.values) if mode == "rows" else len(self.offsets) - 1
-
-
-@dataclass(frozen=True, eq=False)
-class Joined:
-    """All reads of one table as one list of bags whose rows are summed.
-
-    Args:
-        values: [V] int64.
-        offsets: [N + 1] int64, or None for bags of one id each (N = V).
-        weights: [V] or None.
-    """
-
-    values: Tensor
-    offsets: Tensor | None
-    weights: Tensor | None
-
-    @property
-    def num_bags(self) -> int:
-        return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
 
 def join(reads: Sequence[Read], bags: Mapping[str, Bags], dtype: torch.dtype) -> Joined:
@@ -97,10 +80,21 @@ def check_bags(reads: Sequence[Read], bags: Mapping[str, Bags], rows: Mapping[st
         _check_shape(read.feature, bags[read.feature], device)
     if not reads:
         return
+    own = [bags[read.feature] for read in reads]
+    pooled = [number for number, read in enumerate(reads) if read.mode != "rows"]  # the others' offsets do not matter
     # one transfer for all features: on an accelerator each would wait for the device
-    facts = torch.stack([_facts(read, bags[read.feature]) for read in reads]).tolist()
-    for read, (low, high, first, last, least) in zip(reads, facts, strict=True):
-        _check_facts(read, rows[read.table], len(bags[read.feature].values), (low, high), (first, last, least))
+    facts = torch.cat(
+        [_extreme_ids(own), _offset_facts([own[number] for number in pooled], own[0].values.device)]
+    ).tolist()
+    lows, highs, facts = facts[: len(reads)], facts[len(reads) : 2 * len(reads)], facts[2 * len(reads) :]
+    for read, part, low, high in zip(reads, own, lows, highs, strict=True):
+        if len(part.values) and (low < 0 or high >= rows[read.table]):
+            raise _outside(read, rows[read.table], low if low < 0 else high)
+    firsts, lasts, least = facts[: len(pooled)], facts[len(pooled) : -1], facts[-1]
+    for number, first, last in zip(pooled, firsts, lasts, strict=True):
+        falls = least < 0 and bool((own[number].offsets.diff() < 0).any())
+        if first != 0 or last != len(own[number].values) or falls:
+            raise _wrong_offsets(reads[number], len(own[number].values), first, last, falls)
 
 
 def check_together(reads: Sequence[Read], bags: Mapping[str, Bags], together: Mapping[str, str]) -> None:
@@ -148,28 +142,39 @@ def _check_shape(feature: str, bags: Bags, device: torch.device) -> None:
         )
 
 
-def _facts(read: Read, bags: Bags) -> Tensor:
-    """Smallest and largest id; first offset, last offset and shortest length (of a read that looks at offsets)."""
-    zero = bags.values.new_zeros(())
-    low, high = bags.values.aminmax() if len(bags.values) else (zero, zero)
-    if read.mode == "rows":
-        return torch.stack([low, high, zero, zero + len(bags.values), zero])
-    least = bags.offsets.diff().amin() if len(bags.offsets) > 1 else zero
-    return torch.stack([low, high, bags.offsets[0], bags.offsets[-1], least])
+def _extreme_ids(bags: Sequence[Bags]) -> Tensor:
+    """Smallest id of every feature, then largest of every feature; anything of one without ids."""
+    zero = bags[0].values.new_zeros(())
+    lows, highs = zip(*(own.values.aminmax() if len(own.values) else (zero, zero) for own in bags), strict=True)
+    return torch.stack([*lows, *highs])
 
 
-def _check_facts(read: Read, rows: int, num_values: int, ids: tuple[int, int], offsets: tuple[int, int, int]) -> None:
-    if num_values and (ids[0] < 0 or ids[1] >= rows):
-        raise InputError(
-            f"feature {read.feature!r} has an id outside table {read.table!r}",
-            got=ids[0] if ids[0] < 0 else ids[1],
-            expected=f"ids in [0, {rows})",
-            todo="give the table more rows, or hash the feature to fewer",
-        )
-    first, last, least = offsets
-    if first != 0 or last != num_values or least < 0:
-        raise InputError(
-            f"wrong offsets of feature {read.feature!r}",
-            got=f"{first} ... {last}" + (", not in rising order" if least < 0 else ""),
-            expected=f"0 ... {num_values} (its number of ids), never falling",
-        )
+def _offset_facts(bags: Sequence[Bags], device: torch.device) -> Tensor:
+    """First offset of every feature, then last of every feature, then the shortest length of all (0 where none is
+    negative)."""
+    if not bags:
+        return torch.zeros(1, dtype=torch.int64, device=device)
+    stops = list(itertools.accumulate(len(own.offsets) for own in bags))
+    starts = [0, *stops[:-1]]
+    joined = torch.cat([own.offsets for own in bags])
+    ends = joined[torch.tensor([*starts, *(stop - 1 for stop in stops)], device=joined.device)]
+    joined = torch.diff(joined, prepend=joined.new_zeros(1))
+    joined[torch.tensor(starts, device=joined.device)] = 0  # from one feature's last offset to the next one's first
+    return torch.cat([ends, joined.amin().clamp_(max=0).unsqueeze(0)])
+
+
+def _outside(read: Read, rows: int, found: int) -> InputError:
+    return InputError(
+        f"feature {read.feature!r} has an id outside table {read.table!r}",
+        got=found,
+        expected=f"ids in [0, {rows})",
+        todo="give the table more rows, or hash the feature to fewer",
+    )
+
+
+def _wrong_offsets(read: Read, num_values: int, first: int, last: int, falls: bool) -> InputError:
+    return InputError(
+        f"wrong offsets of feature {read.feature!r}",
+        got=f"{first} ... {last}" + (", not in rising order" if falls else ""),
+        expected=f"0 ... {num_values} (its number of ids), never falling",
+    )

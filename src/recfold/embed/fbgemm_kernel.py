@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import logging
 import re
 import warnings
@@ -14,12 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recfold.embed.bags import Joined
+from recfold.embed.huge_pages import use_huge_pages_
 from recfold.embed.resolved_table import ResolvedTable
+from recfold.optim import Joined, State
 
 MODULE = "fbgemm_gpu.split_table_batched_embeddings_ops_training"
 DISTRIBUTIONS = ("fbgemm-gpu-cpu", "fbgemm-gpu")
 GOES_WITH = {"2.11": "1.6", "2.12": "1.7", "2.13": "1.8"}  # torch -> FBGEMM, as FBGEMM's release page pairs them
+FBGEMM_OPTIMIZERS = {  # those that its CPU op has and does exactly
+    "sgd": "EXACT_SGD",
+    "adagrad": "EXACT_ADAGRAD",
+    "rowwise_adagrad": "EXACT_ROWWISE_ADAGRAD",
+}
 WORKS = "torch 2.13 goes with fbgemm-gpu-cpu 1.8"
 
 
@@ -33,11 +40,6 @@ class FbgemmKernel:
 
     def __init__(self, tables: Sequence[ResolvedTable], module: ModuleType) -> None:
         first = tables[0]
-        optimizers = {
-            "sgd": module.OptimType.EXACT_SGD,
-            "adagrad": module.OptimType.EXACT_ADAGRAD,
-            "rowwise_adagrad": module.OptimType.EXACT_ROWWISE_ADAGRAD,
-        }
         self.tables = tuple(tables)
         self.dims = [table.dim for table in tables]
         place = (module.EmbeddingLocation.HOST, module.ComputeDevice.CPU)
@@ -45,7 +47,7 @@ class FbgemmKernel:
             [(table.rows, table.dim, *place) for table in tables],
             weights_precision=module.SparseType.FP16 if first.dtype == torch.float16 else module.SparseType.FP32,
             output_dtype=module.SparseType.FP32,
-            optimizer=optimizers[first.optimizer.name],
+            optimizer=getattr(module.OptimType, FBGEMM_OPTIMIZERS[first.optimizer.name]),
             learning_rate=first.settings.learning_rate,
             eps=first.settings.eps,
             stochastic_rounding=False,
@@ -53,15 +55,20 @@ class FbgemmKernel:
             bounds_check_mode=module.BoundsCheckMode.NONE,  # ids are checked before any kernel
             device=torch.device("cpu"),
         )
+        _move_to_huge_pages_(self._op.weights_host)
         self._weights: list[Tensor] = [weight.detach() for weight in self._op.split_embedding_weights()]
-        states = self._op.split_optimizer_states()
-        self._sums: list[Tensor | None] = [state[0].detach() for state in states] or [None] * len(tables)
+        # one list a table of what its rule keeps; none at all for sgd
+        states = self._op.split_optimizer_states() or [[] for _ in tables]
+        self._states: list[State] = [
+            {name: tensor.detach() for name, tensor in zip(first.optimizer.state, state, strict=True)}
+            for state in states
+        ]
 
     def weights(self) -> list[Tensor]:
         return self._weights
 
-    def sums(self) -> list[Tensor | None]:
-        return self._sums
+    def states(self) -> list[State]:
+        return self._states
 
     def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
         """Sums of each bag's rows, [N, D] a table; their backward updates the tables."""
@@ -70,21 +77,36 @@ class FbgemmKernel:
         if len(joined) == 1:
             return [out]
         parts = out.split(self.dims, 1)
-        return [part[: own.num_bags] for part, own in zip(parts, joined, strict=True)]
+        # a slice of everything would cost a copy in its backward
+        return [
+            part if own.num_bags == len(part) else part[: own.num_bags] for part, own in zip(parts, joined, strict=True)
+        ]
+
+
+def _move_to_huge_pages_(parameter: Tensor) -> None:
+    """New memory, zero like the old, which is given back first: never twice the tables."""
+    shape, dtype = parameter.shape, parameter.dtype
+    parameter.data = torch.empty(0, dtype=dtype)
+    moved = torch.empty(shape, dtype=dtype)
+    use_huge_pages_(moved)
+    parameter.data = moved.zero_()
 
 
 def _batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Values, offsets [tables * N + 1] and weights of one op; tables with fewer than N bags get empty ones."""
-    num_bags = max(own.num_bags for own in joined)
     values = torch.cat([own.values for own in joined]) if len(joined) > 1 else joined[0].values
-    starts, shift = [], 0
-    for own in joined:
-        if own.offsets is None:
-            starts.append(torch.arange(num_bags).clamp_(max=len(own.values)) + shift)
-        else:
-            starts.append(own.offsets[:-1] + shift)
-        shift += len(own.values)
-    offsets = torch.cat([*starts, torch.tensor([shift])])
+    first_ids = list(itertools.accumulate((len(own.values) for own in joined), initial=0))
+    if len(joined) == 1 and joined[0].offsets is not None:
+        offsets = joined[0].offsets
+    else:
+        num_bags = max(own.num_bags for own in joined)
+        offsets = torch.empty(len(joined) * num_bags + 1, dtype=torch.int64)
+        offsets[-1] = first_ids[-1]
+        for part, own, first in zip(offsets[:-1].view(len(joined), num_bags), joined, first_ids[:-1], strict=True):
+            if own.offsets is None:
+                torch.arange(num_bags, out=part).clamp_(max=len(own.values)).add_(first)
+            else:
+                torch.add(own.offsets[:-1], first, out=part)
     weights = None
     if any(own.weights is not None for own in joined):
         weights = torch.cat([torch.ones(len(own.values)) if own.weights is None else own.weights for own in joined])

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
-from recfold.embed.fbgemm_kernel import fbgemm_module
+from recfold.embed.fbgemm_kernel import FBGEMM_OPTIMIZERS, fbgemm_module
 from recfold.embed.resolved_table import ResolvedTable
 from recfold.spec import InputError, unknown
 
@@ -70,6 +70,8 @@ def _unsupported(table: ResolvedTable, device: torch.device) -> str:
     """Why FBGEMM does not serve a table exactly, or ""."""
     if device.type != "cpu":
         return f"device {device}; fbgemm is used on a CPU only"
+    if table.optimizer.name not in FBGEMM_OPTIMIZERS:
+        return f"{table.optimizer.name}, which FBGEMM's CPU op does not have"
     if table.settings.weight_decay > 0:
         return f"weight_decay {table.settings.weight_decay:g}, which FBGEMM's CPU op silently ignores"
     if table.dtype not in (torch.float32, torch.float16):

@@ -47,7 +47,7 @@ def resolve(name: str, spec: TableSpec, defaults: dict[str, Any], dtype: torch.d
     """Complete a spec.
 
     Args:
-        defaults: `optimizer`, `learning_rate`, `eps` and `weight_decay` for a spec that leaves them None.
+        defaults: `optimizer` and the fields of `UpdateSettings` for a spec that leaves them None.
         dtype: of the rows, instead of the spec's.
     Raises:
         InputError: the number of rows is not known, or a value is wrong.

@@ -7,11 +7,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from recfold.embed.bags import Bags, Joined, check_bags, check_together, join
+from recfold.embed.bags import Bags, check_bags, check_together, join
 from recfold.embed.fbgemm_kernel import FbgemmKernel
 from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
 from recfold.embed.resolved_table import ResolvedTable, initialise_, resolve
 from recfold.embed.torch_kernel import TorchKernel
+from recfold.optim import Joined, State
 from recfold.spec import InputError, Read, TableSpec
 
 
@@ -21,8 +22,8 @@ class Kernel(Protocol):
     def weights(self) -> list[Tensor]:
         """The live weight [R, D] of each table."""
 
-    def sums(self) -> list[Tensor | None]:
-        """The live running sum of each table's update rule."""
+    def states(self) -> list[State]:
+        """What the update rule of each table keeps, live."""
 
     def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
         """The sum of each bag's rows, [N, D] a table."""
@@ -49,7 +50,7 @@ class EmbeddingTables(nn.Module):
         tables: table -> spec with its number of rows.
         reads: which feature reads which table, and how; one read a feature, at least one a table.
         kernel: `auto` takes FBGEMM where it is installed and can do exactly what a table asks, else torch.
-        optimizer, learning_rate, eps, weight_decay: for tables whose spec does not say (`UpdateSettings`).
+        optimizer, learning_rate, eps, weight_decay, beta1, beta2: `UpdateSettings`, for tables whose spec does not say.
         seed: first weights depend on it and on the table's name.
         device: of weights and bags.
         dtype: of all tables, instead of their specs'.
@@ -86,6 +87,8 @@ class EmbeddingTables(nn.Module):
         learning_rate: float = 0.01,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
         seed: int = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
@@ -97,6 +100,8 @@ class EmbeddingTables(nn.Module):
             "learning_rate": learning_rate,
             "eps": eps,
             "weight_decay": weight_decay,
+            "beta1": beta1,
+            "beta2": beta2,
         }
         self.device = torch.device(device)
         self.reads = tuple(reads)
@@ -127,21 +132,20 @@ class EmbeddingTables(nn.Module):
         found: dict[str, Tensor] = {}
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             for op in self._ops:
-                joined = [join(reads, bags, op.tables[0].out_dtype) for reads in op.reads]
+                joined = [join(reads, bags, own.out_dtype) for own, reads in zip(op.tables, op.reads, strict=True)]
                 for reads, sums_ND in zip(op.reads, op.kernel(joined), strict=True):
                     found |= _split(reads, bags, sums_ND)
         return {read.feature: found[read.feature] for read in self.reads}
 
     def state(self) -> dict[str, Tensor]:
-        """What training changes, whichever kernel serves: `<table>.weight` [R, D] and, for a rule that keeps one,
-        `<table>.sum` ([R, D] for adagrad, [R] for rowwise_adagrad). Live tensors: clone what is to stay."""
+        """What training changes, whichever kernel serves: `<table>.weight` [R, D] and what the update rule keeps:
+        `<table>.sum` ([R, D] for adagrad, [R] for rowwise_adagrad); `<table>.m`, `<table>.v` ([R, D]) and
+        `<table>.step` (one number, on the CPU) for adam. Live tensors: clone what is to stay."""
         state: dict[str, Tensor] = {}
         for name in self._rows:
             op, place = self._places[name]
             state[f"{name}.weight"] = op.kernel.weights()[place]
-            running_sum = op.kernel.sums()[place]
-            if running_sum is not None:
-                state[f"{name}.sum"] = running_sum
+            state |= {f"{name}.{kept}": tensor for kept, tensor in op.kernel.states()[place].items()}
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -207,12 +211,13 @@ def _build(
     choice: KernelChoice,
     device: torch.device,
 ) -> tuple[Op, ...]:
-    """Tables to ops: tables that always have equally many bags and are updated alike share an op of FBGEMM."""
+    """Tables to ops: one for all that torch serves; of FBGEMM, one for tables that always have equally many bags and
+    are updated alike."""
     reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
     members: dict[object, list[str]] = {}
     for name, table in tables.items():
         first, *more = reads_of[name]
-        key: object = name
+        key: object = name if choice.kernels[name] == "fbgemm" else None
         if choice.kernels[name] == "fbgemm" and not more and first.feature in together:
             rule = (table.dtype, table.optimizer.name, table.settings)
             key = (together[first.feature], first.mode == "rows", *rule)

@@ -1,4 +1,4 @@
-"""The kernel that runs everywhere: one table on plain tensors, updated inside the backward of its lookup."""
+"""The kernel that runs everywhere: tables on plain tensors, updated together inside the backward of their lookup."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,62 +7,105 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recfold.embed.bags import Joined
+from recfold.embed.huge_pages import use_huge_pages_
 from recfold.embed.resolved_table import ResolvedTable
-from recfold.optim import new_sum, sum_rows, update_rows_
+from recfold.optim import Joined, State, find_touched, new_state, update_touched_
+
+CONVERTED_AT_ONCE = 1 << 21  # bytes of rows of half precision that become float32 at a time: they stay in cache
 
 
 class TorchKernel:
-    """One table; any dtype, dim, update rule and device; the same bits for any number of threads."""
+    """Tables of any dtype, dim, update rule and device; the same bits for any number of threads.
+
+    The ids of all tables are sorted at once; a table then sums and updates its rows in blocks that fit a cache.
+    """
 
     name = "torch"
 
     def __init__(self, tables: Sequence[ResolvedTable], device: torch.device) -> None:
-        (self.table,) = tables
-        self.weight_RD = torch.zeros(self.table.rows, self.table.dim, dtype=self.table.dtype, device=device)
-        self.running_sum = new_sum(self.table.optimizer, self.weight_RD)
+        self.tables = tuple(tables)
+        self._weights = [torch.empty(own.rows, own.dim, dtype=own.dtype, device=device) for own in tables]
+        for weight_RD in self._weights:
+            use_huge_pages_(weight_RD)
+            weight_RD.zero_()
+        self._states = [
+            new_state(own.optimizer, weight_RD) for own, weight_RD in zip(tables, self._weights, strict=True)
+        ]
         # autograd runs a backward only for something that requires a gradient
         self._anchor = torch.zeros((), requires_grad=True)
 
     def weights(self) -> list[Tensor]:
-        return [self.weight_RD]
+        return self._weights
 
-    def sums(self) -> list[Tensor | None]:
-        return [self.running_sum]
+    def states(self) -> list[State]:
+        return self._states
 
     def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
-        """Sums of each bag's rows, [N, D]; their backward updates the table."""
-        (own,) = joined
-        return [_Lookup.apply(self._anchor, self, own)]
+        """Sums of each bag's rows, [N, D] a table; their backward updates the tables."""
+        return list(_Lookup.apply(self._anchor, self, joined))
 
-    def look_up(self, joined: Joined) -> Tensor:
-        weight_RD, out_dtype = self.weight_RD, self.table.out_dtype
+    def look_up(self, place: int, joined: Joined) -> Tensor:
+        """Sums [N, D] of the bags of one table."""
+        weight_RD, own = self._weights[place], self.tables[place]
         if joined.offsets is None:
-            rows_VD = weight_RD.index_select(0, joined.values).to(out_dtype)
+            rows_VD = weight_RD.index_select(0, joined.values).to(own.out_dtype)
             return rows_VD if joined.weights is None else rows_VD.mul_(joined.weights.unsqueeze(1))
         if len(joined.values) == 0 or joined.num_bags == 0:
-            return weight_RD.new_zeros(joined.num_bags, self.table.dim, dtype=out_dtype)
-        values = joined.values
-        if weight_RD.dtype != out_dtype:
-            weight_RD = weight_RD.index_select(0, values).to(out_dtype)
-            values = torch.arange(len(values), device=values.device)
-        sums_ND, *_ = torch.embedding_bag(weight_RD, values, joined.offsets, False, 0, False, joined.weights, True)
-        return sums_ND
+            return weight_RD.new_zeros(joined.num_bags, own.dim, dtype=own.out_dtype)
+        if own.dtype == own.out_dtype:
+            return _sum_bags(weight_RD, joined.values, joined.offsets, joined.weights)
+        return _sum_converted(weight_RD, joined, own.out_dtype)
 
-    def update_(self, grad_ND: Tensor, joined: Joined) -> None:
-        rows_T, grad_TD = sum_rows(grad_ND, joined.values, joined.offsets, joined.weights)
-        if len(rows_T):
-            update_rows_(self.weight_RD, self.running_sum, rows_T, grad_TD, self.table.optimizer, self.table.settings)
+    def update_(self, grads: Sequence[Tensor | None], joined: Sequence[Joined]) -> None:
+        """Update the tables whose output has a gradient, each touched row once.
+
+        Args:
+            grads: a table's [N, D], or None where the loss does not use its output.
+        """
+        places = [place for place, grad in enumerate(grads) if grad is not None]
+        found = find_touched([joined[place] for place in places], [self.tables[place].rows for place in places])
+        for place, touched in zip(places, found, strict=True):
+            own, grad_ND = self.tables[place], grads[place]
+            assert grad_ND is not None
+            update_touched_(self._weights[place], self._states[place], touched, grad_ND, own.optimizer, own.settings)
+
+
+def _sum_bags(weight_RD: Tensor, values: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:
+    sums_ND, *_ = torch.embedding_bag(weight_RD, values, offsets, False, 0, False, weights, True)
+    return sums_ND
+
+
+def _sum_converted(weight_RD: Tensor, joined: Joined, dtype: torch.dtype) -> Tensor:
+    """Sums of bags of a table of half precision, whose rows are converted before they are added."""
+    values, offsets, weights = joined.values, joined.offsets, joined.weights
+    assert offsets is not None
+    numbers = torch.arange(len(values), device=values.device)
+    if values.device.type != "cpu":
+        return _sum_bags(weight_RD.index_select(0, values).to(dtype), numbers, offsets, weights)
+    sums_ND = weight_RD.new_empty(joined.num_bags, weight_RD.shape[1], dtype=dtype)
+    most = max(CONVERTED_AT_ONCE // (weight_RD.shape[1] * dtype.itemsize), 1)
+    bag = first = 0
+    while bag < joined.num_bags:
+        # as many bags as fit, but at least one
+        stop = int(torch.searchsorted(offsets, first + most, right=True)) - 1
+        stop = min(max(stop, bag + 1), joined.num_bags)
+        last = int(offsets[stop])
+        rows_VD = weight_RD.index_select(0, values[first:last]).to(dtype)
+        own = None if weights is None else weights[first:last]
+        sums_ND[bag:stop] = _sum_bags(rows_VD, numbers[: last - first], offsets[bag : stop + 1] - first, own)
+        bag, first = stop, last
+    return sums_ND
 
 
 class _Lookup(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, kernel: TorchKernel, joined: Joined) -> Tensor:
+    def forward(ctx: Any, anchor: Tensor, kernel: TorchKernel, joined: Sequence[Joined]) -> tuple[Tensor, ...]:
         ctx.kernel, ctx.joined = kernel, joined
-        return kernel.look_up(joined)
+        ctx.set_materialize_grads(False)
+        return tuple(kernel.look_up(place, own) for place, own in enumerate(joined))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
-        ctx.kernel.update_(grads[0], ctx.joined)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None]:
+        ctx.kernel.update_(grads, ctx.joined)
         return None, None, None

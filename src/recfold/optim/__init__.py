@@ -8,16 +8,20 @@ Legend: R rows of the table, D embedding dim, N bags, V ids in all bags, T touch
     grad_TD     a + b  a       summed in the order of the ids, then one update of each row
 """
 
-from recfold.optim.sparse_optimizer import SparseOptimizer, UpdateSettings
-from recfold.optim.sum_rows import sum_rows
-from recfold.optim.update import SPARSE_OPTIMIZERS, new_sum, sparse_optimizer, update_rows_
+from recfold.optim.sparse_optimizer import SparseOptimizer, State, UpdateSettings
+from recfold.optim.touched import Joined, find_touched, sum_rows
+from recfold.optim.update import SPARSE_OPTIMIZERS, new_state, sparse_optimizer, update_rows_, update_touched_
 
 __all__ = [
     "SPARSE_OPTIMIZERS",
+    "Joined",
     "SparseOptimizer",
+    "State",
     "UpdateSettings",
-    "new_sum",
+    "find_touched",
+    "new_state",
     "sparse_optimizer",
     "sum_rows",
     "update_rows_",
+    "update_touched_",
 ]

@@ -1,13 +1,12 @@
 """Adagrad with one running sum per row: D times less state."""
 
 from torch import Tensor
+from torch.linalg import vector_norm
 
-from recfold.optim.sparse_optimizer import SparseOptimizer, UpdateSettings, decayed
+from recfold.optim.sparse_optimizer import SparseOptimizer, State, UpdateSettings, decay_
 
 
-def update(
-    weight_TD: Tensor, sum_T: Tensor | None, grad_TD: Tensor, settings: UpdateSettings
-) -> tuple[Tensor, Tensor | None]:
+def update_(weight_TD: Tensor, state: State, grad_TD: Tensor, settings: UpdateSettings) -> None:
     """`g += weight_decay * w; sum += mean over the row of g^2; w -= learning_rate * g / (sqrt(sum) + eps)`.
 
     Source: Gupta et al. 2014, "Training highly multiclass classifiers"; the same formula as FBGEMM's
@@ -15,16 +14,18 @@ def update(
 
     Example:
         >>> import torch
-        >>> rows, total = update(torch.ones(1, 4), torch.zeros(1), torch.tensor([[2.0, 0.0, 0.0, 0.0]]),
-        ...                      UpdateSettings(learning_rate=0.25))
+        >>> rows, total = torch.ones(1, 4), torch.zeros(1)
+        >>> update_(rows, {"sum": total}, torch.tensor([[2.0, 0.0, 0.0, 0.0]]), UpdateSettings(learning_rate=0.25))
         >>> rows.tolist(), total.tolist()
         ([[0.5, 1.0, 1.0, 1.0]], [1.0])
     """
-    assert sum_T is not None
-    grad_TD = decayed(weight_TD, grad_TD, settings)
-    sum_T = sum_T + grad_TD.square().mean(1)
-    step_T = settings.learning_rate / (sum_T.sqrt() + settings.eps)
-    return weight_TD.addcmul(grad_TD, step_T.unsqueeze(1), value=-1), sum_T
+    decay_(weight_TD, grad_TD, settings)
+    norm_T = vector_norm(grad_TD, dim=1)  # reads the gradient once; its square would be as large again
+    sum_T = state["sum"].addcmul_(norm_T, norm_T, value=1 / grad_TD.shape[1])
+    step_T = sum_T.sqrt().add_(settings.eps).reciprocal_().mul_(settings.learning_rate)
+    weight_TD.sub_(grad_TD.mul_(step_T.unsqueeze(1)))
 
 
-ROWWISE_ADAGRAD = SparseOptimizer("rowwise_adagrad", "rows", update)
+ROWWISE_ADAGRAD = SparseOptimizer(
+    "rowwise_adagrad", {"sum": "rows"}, update_, frozenset({"learning_rate", "eps", "weight_decay"})
+)

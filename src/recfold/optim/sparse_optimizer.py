@@ -1,13 +1,22 @@
-"""What a sparse update rule is: a pure function of touched rows, their running sums and their summed gradients."""
+"""What a sparse update rule is: a function of touched rows, their state and their summed gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from recfold.spec import Settings
+
+LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+StateOf = Literal["rows", "entries", "table"]
+"""What one number of a state belongs to: a row ([R]), an entry ([R, D]) or the whole table ([])."""
+
+State = dict[str, Tensor]
+"""Name of a state -> its tensor; those of one table, or of its touched rows."""
 
 
 class UpdateSettings(Settings):
@@ -15,18 +24,22 @@ class UpdateSettings(Settings):
 
     Args:
         learning_rate: step size.
-        eps: added to the root of the running sum (adagrad rules).
+        eps: added to the root that the step is divided by (adagrad rules, adam).
         weight_decay: coupled L2: every rule sees `gradient + weight_decay * weight` in place of the gradient. Rows that
             a step does not touch do not decay.
+        beta1, beta2: of adam: how much of the running means of the gradient and of its square stays.
     """
 
     learning_rate: float = Field(gt=0)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
 
 
-Update = Callable[[Tensor, Tensor | None, Tensor, UpdateSettings], tuple[Tensor, Tensor | None]]
-"""(weight_TD, sum of the touched rows or None, gradient_TD, settings) -> new weight_TD, new sum."""
+Update = Callable[[Tensor, State, Tensor, UpdateSettings], None]
+"""(weight_TD, state of the touched rows, gradient_TD, settings): weight and state change in place. The gradient is
+scratch: what it holds afterwards means nothing. What belongs to the whole table is only read."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +48,18 @@ class SparseOptimizer:
 
     Args:
         name: as the user writes it.
-        sum_of: what a running sum is kept of: nothing, every row ([R]) or every entry ([R, D]).
-        update: the rule; weights, sums and gradients are float32 or float64, all of one dtype.
+        state: what it keeps; `step` counts the updates of a table.
+        update_: the rule; weights, states and gradients are float32 or float64, all of one dtype (`step`: int64).
+        options: the settings that it looks at.
     """
 
     name: str
-    sum_of: Literal["nothing", "rows", "entries"]
-    update: Update
+    state: Mapping[str, StateOf]
+    update_: Update
+    options: frozenset[str]
 
 
-def decayed(weight_TD: Tensor, grad_TD: Tensor, settings: UpdateSettings) -> Tensor:
-    """The gradient with coupled weight decay: `grad + weight_decay * weight`."""
-    if settings.weight_decay == 0.0:
-        return grad_TD
-    return grad_TD.add(weight_TD, alpha=settings.weight_decay)
+def decay_(weight_TD: Tensor, grad_TD: Tensor, settings: UpdateSettings) -> None:
+    """Coupled weight decay: `grad += weight_decay * weight`."""
+    if settings.weight_decay != 0.0:
+        grad_TD.add_(weight_TD, alpha=settings.weight_decay)

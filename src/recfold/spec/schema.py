@@ -120,7 +120,8 @@ class TableSpec(Settings):
         pooling: of the `ids` features that read it.
         dtype: of the rows.
         init: rows start uniform in ±init; 1 / sqrt(rows) where not given.
-        optimizer, learning_rate, eps, weight_decay: exact, one update per table and step; None takes the trainer's.
+        optimizer, learning_rate, eps, weight_decay, beta1, beta2: exact, one update per table and step; None takes the
+            trainer's.
     """
 
     rows: int | None = Field(default=None, gt=0)
@@ -128,10 +129,12 @@ class TableSpec(Settings):
     pooling: Literal["sum", "mean"] = "sum"
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
     init: float | None = Field(default=None, ge=0)
-    optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] | None = None
+    optimizer: Literal["sgd", "adagrad", "rowwise_adagrad", "adam"] | None = None
     learning_rate: float | None = Field(default=None, gt=0)
     eps: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
+    beta1: float | None = Field(default=None, ge=0, lt=1)
+    beta2: float | None = Field(default=None, ge=0, lt=1)
 
 
 class KeySpec(Settings):

@@ -111,6 +111,8 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         learning_rate=sparse.learning_rate,
         eps=sparse.eps,
         weight_decay=sparse.weight_decay,
+        beta1=sparse.beta1,
+        beta2=sparse.beta2,
         seed=settings.train.seed,
         device=device,
         dtype=dtype if settings.train.dtype == "float64" else None,

@@ -29,15 +29,17 @@ class TableDefaults(Settings):
     Args:
         dim: width of every table's rows; None leaves what the schema says (16 where it says nothing).
         kernel: `auto` takes FBGEMM where it is installed and can do what the table asks, else torch.
-        optimizer, learning_rate, eps, weight_decay: the exact sparse update, one per table and step.
+        optimizer, learning_rate, eps, weight_decay, beta1, beta2: the exact sparse update, one per table and step.
     """
 
     dim: int | None = Field(default=None, gt=0)
     kernel: Literal["auto", "fbgemm", "torch"] = "auto"
-    optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] = "rowwise_adagrad"
+    optimizer: Literal["sgd", "adagrad", "rowwise_adagrad", "adam"] = "rowwise_adagrad"
     learning_rate: float = Field(default=0.01, gt=0)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
 
 
 class ReadAhead(Settings):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recfold.optim.sum_rows import sum_rows, sum_rows_reference
+from recfold.optim.touched import sum_rows, sum_rows_reference
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
