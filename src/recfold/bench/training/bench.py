@@ -1,7 +1,9 @@
 """train-pooled and train-sequence: samples a second of whole training steps, peak memory, and the largest batch."""
 
+import contextlib
 import gc
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -157,7 +159,7 @@ class _Case:
             self.work.progress(f"{self.case.name}: {what}", 0, None)
 
     def _facts(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        groups = batches[0].groups
+        groups, machine = batches[0].groups, machine_facts()
         return {
             "workload": self.case.workload,
             "samples": self.settings.samples,
@@ -174,5 +176,14 @@ class _Case:
             "device": str(resolve_device(self.run.train.device)),
             "threads": torch.get_num_threads(),
             "run": self.run.model_dump(mode="json"),
-            **machine_facts(),
+            **machine,
+            "versions": machine["versions"] | _peer_versions(),
         }
+
+
+def _peer_versions() -> dict[str, str]:
+    found = {}
+    for package in ("torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
