@@ -21,11 +21,14 @@ class BenchSettings(Settings):
         batch_size: samples of a batch that is read, or trained on.
         folder: working folder that is kept and used again; a temporary one where not given.
         cases: of the training benches; all of them where empty.
+        peers: of the training benches; all of a case where empty.
         metrics: of the training benches.
         groups: of the training benches: the user features are dealt to so many groups, or to one group for each
             of these probabilities of change (see `change_of`); what the case says where not given.
         order: in which training batches are read.
         table_rows: at most so many rows an embedding table, for small machines and tests; None for the workload's own.
+        memory_mb: limit in MiB of the largest batch, above what is held before a step; None for what the plain way
+            needs at the case's batch size.
         device: that training benches compute on.
         dump: folder to write the batches and first weights of each case to.
     """
@@ -37,9 +40,11 @@ class BenchSettings(Settings):
     batch_size: int = Field(default=4096, gt=0)
     folder: Path | None = None
     cases: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ("samples_per_s", "peak_memory", "largest_batch")
     groups: str | None = None
     order: Literal["time", "shuffle"] = "shuffle"
     table_rows: int | None = Field(default=None, gt=0)
+    memory_mb: int | None = Field(default=None, gt=0)
     device: str = "auto"
     dump: Path | None = None

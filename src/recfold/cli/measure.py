@@ -28,6 +28,10 @@ def bench(
             help="Training: pooled, one-group, catalog, no-repeats; sequence. Repeatable; all of the bench by default."
         ),
     ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Training: only against this one, such as torchrec-kjt or fold-off. Repeatable."),
+    ] = None,
     groups: Annotated[
         str | None,
         typer.Option(
@@ -38,6 +42,13 @@ def bench(
     metric: Annotated[
         list[str] | None,
         typer.Option(help="Training: samples_per_s, peak_memory, largest_batch. Repeatable; all by default."),
+    ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(
+            help="Training: limit of largest_batch in MiB, above weights and optimizer state; by default what the "
+            "plain way needs at the bench's batch size."
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048")
@@ -76,8 +87,10 @@ def bench(
         "samples": samples,
         "workload": workload,
         "cases": case,
+        "peers": peer,
         "groups": groups,
         "metrics": metric,
+        "memory_mb": memory_mb,
         "batch_size": batch_size,
         "table_rows": table_rows,
         "seed": seed,

@@ -24,6 +24,8 @@ def test_cases_are_chosen_by_name_workload_and_groups() -> None:
     assert names("train-pooled", cases=("catalog", "pooled")) == ["pooled", "catalog"]
     assert names("train-pooled", workload="pooled") == ["pooled", "one-group", "no-repeats"]
     assert names("train-pooled", groups="1") == ["pooled", "catalog"]
+    (case,) = chosen_cases("train-pooled", BenchSettings(cases=("pooled",), peers=("fold-off",)))
+    assert case.peers == ("fold-off",)
     (case,) = chosen_cases("train-pooled", BenchSettings(cases=("pooled",), groups="0.5,0.1", batch_size=64))
     assert (case.change, case.batch_size) == ((0.5, 0.1), 64)
 
@@ -32,6 +34,7 @@ def test_cases_are_chosen_by_name_workload_and_groups() -> None:
     ("given", "message"),
     [
         ({"cases": ("poled",)}, "unknown case of train-pooled 'poled'; expected one of .*; did you mean 'pooled'"),
+        ({"peers": ("torchrec",)}, "unknown peer of train-pooled 'torchrec'; expected one of fold-off, lookups-only, "),
         ({"workload": "sequence"}, "train-pooled has no such case; got workload sequence; expected pooled "),
         ({"cases": ("one-group",), "groups": "5"}, "--groups goes with cases that do not say their own groups"),
         ({"groups": "two"}, "wrong groups; got two; expected a number of groups, or probabilities of change"),

@@ -1,7 +1,9 @@
 """train-pooled and train-sequence: samples a second of whole training steps, peak memory, and the largest batch."""
 
+import contextlib
 import gc
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -81,7 +83,11 @@ class _Case:
             if not can_measure(resolve_device(self.run.train.device)):
                 self.work.tell(f"{self.case.name}: peak memory is measured on Linux and on CUDA only")
                 return found
-            found += self._memory()
+            facts = self._facts(read_batches(self.table, self.schema, self.run, 1))
+            peaks = self._peaks(facts) if "peak_memory" in wanted else []
+            found += peaks
+            if "largest_batch" in wanted:
+                found.append(self._largest(peaks, facts))
         return found
 
     def _speeds(self) -> list[Measurement]:
@@ -109,38 +115,32 @@ class _Case:
         gc.collect()
         return sides
 
-    def _memory(self) -> list[Measurement]:
-        names = [OURS, *self.peers] if "peak_memory" in self.settings.metrics else [PLAIN]
+    def _peaks(self, facts: dict[str, Any]) -> list[Measurement]:
+        names = (OURS, *self.peers)
         peaks = {}
         for number, name in enumerate(names):
             peaks[name] = self._measured(name)
             if self.work.progress is not None:
                 self.work.progress(f"{self.case.name}: peak memory", number + 1, len(names))
-        facts = self._facts(read_batches(self.table, self.schema, self.run, 1))
-        found = [
-            self._less("peak_memory", peaks[OURS], peaks[name], name, "bytes", facts) for name in names if name != OURS
-        ]
-        if OURS not in peaks:
-            found = []
-        if "largest_batch" in self.settings.metrics:
-            limit = peaks[PLAIN]
-            self._say(f"the largest batch within {limit:,} bytes")
-            ours, plain = (self._measured(name, limit) for name in (OURS, PLAIN))
-            about = {**facts, "limit_bytes": limit}
-            found.append(
-                Measurement(
-                    self.bench,
-                    self.case.name,
-                    "largest_batch",
-                    ours,
-                    plain,
-                    PLAIN,
-                    ours / max(plain, 1),
-                    "samples",
-                    about,
-                )
+        ours = peaks.pop(OURS)
+        return [
+            Measurement(
+                self.bench, self.case.name, "peak_memory", ours, peer, name, peer / max(ours, 1), "bytes", facts
             )
-        return found
+            for name, peer in peaks.items()
+        ]
+
+    def _largest(self, found: Sequence[Measurement], facts: dict[str, Any]) -> Measurement:
+        """The largest batch below a limit: what is given, or the peak of the plain way at the case's batch size."""
+        if self.settings.memory_mb is not None:
+            limit = self.settings.memory_mb << 20
+        else:
+            limit = next((int(one.peer) for one in found if one.peer_name == PLAIN), 0) or self._measured(PLAIN)
+        self._say(f"the largest batch within {limit:,} bytes")
+        ours, plain = (self._measured(name, limit) for name in (OURS, PLAIN))
+        about = {**facts, "limit_bytes": limit}
+        ratio = ours / max(plain, 1)
+        return Measurement(self.bench, self.case.name, "largest_batch", ours, plain, PLAIN, ratio, "samples", about)
 
     def _measured(self, side: str, limit: int | None = None) -> int:
         return measured(
@@ -154,15 +154,12 @@ class _Case:
             )
         )
 
-    def _less(self, metric: str, ours: int, peer: int, name: str, unit: str, facts: dict[str, Any]) -> Measurement:
-        return Measurement(self.bench, self.case.name, metric, ours, peer, name, peer / max(ours, 1), unit, facts)
-
     def _say(self, what: str) -> None:
         if self.work.progress is not None:
             self.work.progress(f"{self.case.name}: {what}", 0, None)
 
     def _facts(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        groups = batches[0].groups
+        groups, machine = batches[0].groups, machine_facts()
         return {
             "workload": self.case.workload,
             "samples": self.settings.samples,
@@ -179,5 +176,14 @@ class _Case:
             "device": str(resolve_device(self.run.train.device)),
             "threads": torch.get_num_threads(),
             "run": self.run.model_dump(mode="json"),
-            **machine_facts(),
+            **machine,
+            "versions": machine["versions"] | _peer_versions(),
         }
+
+
+def _peer_versions() -> dict[str, str]:
+    found = {}
+    for package in ("torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

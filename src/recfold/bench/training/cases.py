@@ -54,15 +54,19 @@ CASES: dict[str, tuple[TrainCase, ...]] = {
 
 
 def chosen_cases(bench: str, settings: BenchSettings) -> list[TrainCase]:
-    """The cases of a bench that the settings ask for, with the settings' batch size and groups.
+    """The cases of a bench that the settings ask for, with the settings' peers, batch size and groups.
 
     Raises:
-        InputError: no such case, none on that workload, or groups that the user features cannot be dealt to.
+        InputError: no such case or peer, none on that workload, or groups that the user features cannot be dealt to.
     """
     known = {case.name: case for case in CASES[bench]}
     for name in settings.cases:
         if name not in known:
             raise unknown(f"case of {bench}", name, known)
+    peers = list(dict.fromkeys(peer for case in known.values() for peer in case.peers))
+    for name in settings.peers:
+        if name not in peers:
+            raise unknown(f"peer of {bench}", name, peers)
     given = settings.model_fields_set
     change = None if settings.groups is None else change_of(settings.groups)
     found = [case for name, case in known.items() if not settings.cases or name in settings.cases]
@@ -70,6 +74,8 @@ def chosen_cases(bench: str, settings: BenchSettings) -> list[TrainCase]:
         found = [case for case in found if case.workload == settings.workload]
     if change is not None:
         found = [replace(case, change=change) for case in found if case.change is None]
+    if settings.peers:
+        found = [replace(case, peers=tuple(p for p in case.peers if p in settings.peers)) for case in found]
     if "batch_size" in given:
         found = [replace(case, batch_size=settings.batch_size) for case in found]
     if not found:
