@@ -113,26 +113,31 @@ def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     """Pairs inside a set of folded vectors on its distinct rows, the others on samples."""
     tiers = _tiers(stack)
     tier_of = {vector: (number, place) for number, (_, own) in enumerate(tiers) for place, vector in enumerate(own)}
-    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    inside: dict[int, list[tuple[int, int, int]]] = {}
+    across: dict[int, list[tuple[int, int, int]]] = {}
+    firsts = [sum(len(own) for _, own in tiers[number + 1 :]) for number in range(len(tiers))]
     for pair, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        first, second = sorted((tier_of[row], tier_of[column]))
-        blocks.setdefault((first[0], second[0]), []).append((pair, first[1], second[1]))
-    on_samples: dict[int, Tensor] = {}
+        (first, a), (second, b) = sorted((tier_of[row], tier_of[column]))
+        if first == second:
+            inside.setdefault(first, []).append((pair, a, b))
+        else:  # the later tiers lie side by side, the last one first
+            across.setdefault(first, []).append((pair, a, firsts[second] + b))
     parts: list[Part] = []
     places: list[int] = []
-    for (first_tier, second_tier), pairs in sorted(blocks.items()):
-        left, right = tiers[first_tier][0], tiers[second_tier][0]
-        places += [pair for pair, _, _ in pairs]
-        if first_tier == second_tier:
-            products = _Products.apply(_held(left), None, [(a, b) for _, a, b in pairs])
-            parts.append(Folded(products, left.index) if isinstance(left, Folded) else products)
-            continue
-        # the larger stack first: the kernel is quicker that way
-        left, right = (_samples(tiers, tier, on_samples) for tier in (first_tier, second_tier))
-        if right.shape[1] > left.shape[1]:
-            parts.append(_Products.apply(right, left, [(b, a) for _, a, b in pairs]))
-        else:
-            parts.append(_Products.apply(left, right, [(a, b) for _, a, b in pairs]))
+    later: list[Tensor] = []
+    for number in range(len(tiers) - 1, -1, -1):
+        vectors = tiers[number][0]
+        if number in inside:
+            products = _Products.apply(_held(vectors), None, [(a, b) for _, a, b in inside[number]])
+            parts.append(Folded(products, vectors.index) if isinstance(vectors, Folded) else products)
+            places += [pair for pair, _, _ in inside[number]]
+        if across:
+            on_samples = vectors.unfold() if isinstance(vectors, Folded) else vectors
+            if number in across:
+                others = torch.cat(later, 1) if len(later) > 1 else later[0]
+                parts.append(_Products.apply(on_samples, others, [(a, b) for _, a, b in across[number]]))
+                places += [pair for pair, _, _ in across[number]]
+            later.append(on_samples)
     order = torch.tensor(places, device=stack.device).argsort()
     return LazyConcat(parts, 1, 0, order) if len(parts) > 1 or isinstance(parts[0], Folded) else parts[0][:, order]
 
@@ -183,14 +188,17 @@ def _samples(tiers: list[tuple[Part, list[int]]], tier: int, kept: dict[int, Ten
 
 
 def _tiers(stack: LazyConcat) -> list[tuple[Part, list[int]]]:
-    """Vectors per sample as one part, and each set of folded ones that is worth refining: with their numbers."""
+    """Vectors per sample as one part, and each set of folded ones that is worth refining: with their numbers.
+
+    The one with the most vectors comes first: across tiers, one product a tier meets all later ones.
+    """
     parts = stack.fresh_parts()
     numbers: list[list[int]] = []
     start = 0
     for width in stack.widths:
         numbers.append(list(range(start, start + width)))
         start += width
-    tiers: list[tuple[Part, list[int]]] = []
+    tiers: list[tuple[Part, list[int]]] = []  # and each one's vectors
     plain = [(part, own) for part, own in zip(parts, numbers, strict=True) if isinstance(part, Tensor)]
     if plain:
         tiers.append((torch.cat([part for part, _ in plain], 1), [n for _, own in plain for n in own]))
@@ -201,4 +209,4 @@ def _tiers(stack: LazyConcat) -> list[tuple[Part, list[int]]]:
         assert not isinstance(index, Why)
         values = torch.cat([under(part, index) for part, _ in inside], 1)
         tiers.append((Folded(values, index), [n for _, own in inside for n in own]))
-    return tiers
+    return sorted(tiers, key=lambda tier: -len(tier[1]))
