@@ -44,7 +44,7 @@ class Pairs(nn.Module):
     def __init__(self, columns: Columns, dim: int, num_labels: int) -> None:
         super().__init__()
         self.columns = columns
-        self.factors = nn.Parameter(torch.randn(columns.width, dim) / dim) if columns.width else None
+        self.factors = nn.Parameter(torch.randn(columns.width, dim) * 0.01) if columns.width else None
         self.share = nn.Parameter(torch.ones(num_labels, dim)) if num_labels > 1 else None
 
     def forward(self, vectors_BD: list[Any], inputs: ModelInputs) -> Any:

@@ -44,7 +44,7 @@ class Assembled:
         Raises:
             InputError: the batch lacks a feature.
         """
-        lists = _lists_of(batch)
+        lists = lists_of(batch)
         looked_up = self.tables({read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads})
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
@@ -73,7 +73,7 @@ class Assembled:
 
     def rows_touched(self, batch: Batch) -> int:
         """Distinct rows of all tables that the batch reads, and so updates."""
-        lists = _lists_of(batch)
+        lists = lists_of(batch)
         values: dict[str, list[Tensor]] = {}
         for read in self.reads:
             feature = self.source(read)
@@ -206,7 +206,8 @@ def _targets(schema: Schema, histories: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in single if schema.table_of(name) in tables)
 
 
-def _lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
+def lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
+    """Feature -> the lists that hold it."""
     return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
 
 
