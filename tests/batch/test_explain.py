@@ -62,7 +62,7 @@ def test_a_split_layer_counts_each_part_on_its_own_rows() -> None:
     assert first.flops_used == used + B * 8  # and the parts' sum
     assert first.flops_needed == 2 * 8 * 2 * W * B
     assert (first.rows_used, first.rows_needed) == (round(B * used / first.flops_needed), B)
-    assert (first.module, first.unfolded) == ("first", ())
+    assert (first.module, first.unfolded) == ("first", ("what came of its parts meets on samples",))
     assert relu.rows_used == last.rows_used == B
     assert relu.flops_used == relu.flops_needed == B * 8
     assert last.flops_used == last.flops_needed == 2 * B * 8
@@ -84,7 +84,7 @@ def test_pairs_count_where_they_are_multiplied() -> None:
     # products of two vectors with two: the folded ones, the others, and both on samples
     assert bmm.flops_used == 2 * W * 4 * (U + B + B)
     assert bmm.flops_needed == 2 * W * 16 * B
-    assert bmm.name == "bmm"
+    assert (bmm.name, bmm.unfolded) == ("bmm", ())
 
 
 def test_positions_that_windows_share_are_counted_once() -> None:

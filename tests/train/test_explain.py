@@ -67,7 +67,7 @@ def test_no_model_needs_more_folded_than_unfolded(
     found, plain = explain(learner.model, inputs), explain(learner.model, inputs.unfold())
     assert plain.flops_used == plain.flops_needed
     assert found.flops_used < found.flops_needed or model == "dcn"  # whose parts are too narrow here to be split
-    # what folded operations would have cost is what the ordinary ones cost, but for what kernels and pooling do otherwise
+    # what folded operations would have cost is what ordinary ones cost, but for what kernels and pooling do otherwise
     assert found.flops_needed == pytest.approx(plain.flops_needed, rel=0.02, abs=512)
     assert found.rows_needed >= found.rows_used
 

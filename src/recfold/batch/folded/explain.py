@@ -131,6 +131,8 @@ class _Recorder:
         if isinstance(found, LazyProducts):
             self.pending[id(found)] = found, owner or record
         record.rows = self._rows(call, found)
+        if isinstance(found, Tensor) and not record.reasons and record.used.total and _parts(call):
+            record.reasons.append("what came of its parts meets on samples")
         return found
 
     def unfolded(self, reason: str) -> None:
@@ -181,7 +183,7 @@ class _Recorder:
         first = next(iter(tensor_likes(found)), None)
         if isinstance(first, Folded):
             return first.num_distinct, self.num_samples
-        if first is not None or any(isinstance(given, Lazy) for given in call.operands()):
+        if first is not None or _parts(call):
             return None
         return self.num_samples, self.num_samples
 
@@ -210,6 +212,10 @@ class _OrdinaryCalls(TorchFunctionMode):
         if self.recorder.busy or getter or tensor_likes((args, kwargs)):
             return func(*args, **kwargs)
         return self.recorder.ordinary(func, args, kwargs)
+
+
+def _parts(call: Call) -> bool:
+    return any(isinstance(given, Lazy) for given in call.operands())
 
 
 def _name(call: Call) -> str:
