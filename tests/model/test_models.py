@@ -49,6 +49,7 @@ INVERSES = {
     "random": lambda num_samples: torch.tensor([0, 0, 1, 3, 3, 2, 2, 2][:num_samples]),
     "one row": lambda num_samples: torch.zeros(num_samples, dtype=torch.int64),
     "all rows": torch.arange,
+    "rows without samples": lambda num_samples: torch.tensor([0, 0, 3, 3, 3, 5, 5, 5][:num_samples]),
 }
 
 
