@@ -117,6 +117,21 @@ def test_an_attention_layer_counts_its_products() -> None:
     assert all(own.rows_used == U * own.times for own in explanation.operations)
 
 
+def test_a_recurrent_layer_counts_its_products() -> None:
+    layer, products = nn.LSTM(8, 4, batch_first=True), 2 * 5 * 4 * 4 * (8 + 4)
+    given = Folded(torch.randn(U, 5, 8), FoldIndex(INVERSE, U))
+    folded, plain = found(explain(layer, given), "lstm"), found(explain(layer, given.unfold()), "lstm")
+    assert (folded.rows_used, folded.rows_needed) == (U, B)
+    for used, rows in ((folded.flops_used, U), (folded.flops_needed, B), (plain.flops_used, B)):
+        assert rows * products <= used < 1.2 * rows * products
+
+
+def test_batch_norm_costs_no_more_on_distinct_rows() -> None:
+    operation = found(explain(nn.BatchNorm1d(W), folded()), "batch_norm")
+    assert (operation.rows_used, operation.flops_needed) == (U, 9 * B * W)
+    assert 9 * U * W <= operation.flops_used < 10 * U * W + 10 * W
+
+
 REASONS = [
     (lambda x: x + torch.ones(B, 1) * torch.arange(B).unsqueeze(1), "add", "an operand is per sample"),
     (lambda x: x.mean(0), "mean", "it works along the batch axis"),

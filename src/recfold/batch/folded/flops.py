@@ -18,7 +18,8 @@ class Flops:
 
     Args:
         products: of matrix products, convolutions and attention: two for each multiplication and its addition.
-        entries: of all other arithmetic: one for each entry of its largest operand or result.
+        entries: of all other arithmetic: one for each entry of its largest operand or result (batch norm, which takes
+            several steps in one kernel: one for each step).
     """
 
     products: int = 0
@@ -46,6 +47,13 @@ MOVES = frozenset(
 """Operations that only make, copy or arrange entries."""
 
 
+STEPS = dict.fromkeys(
+    ("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update", "cudnn_batch_norm"),
+    9,  # two for the mean, three for the variance, centring, scaling, weight and bias
+)
+"""Kernels that stand for several operations on all entries."""
+
+
 class FlopCount(TorchDispatchMode):
     """Adds up what runs inside; `total` so far.
 
@@ -67,22 +75,26 @@ class FlopCount(TorchDispatchMode):
         packet = getattr(func, "overloadpacket", None)
         if packet is None:
             return out
+        name = packet.__name__
         formula: Callable[..., int] | None = flop_registry.get(packet)
         if packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
             query, key, value = (given.shape for given in args[:3])
             self.total += Flops(products=sdpa_flop_count(query, key, value))
+        elif name == "mkldnn_rnn_layer":
+            rows, weights = args[0].shape[:-1].numel(), args[1].numel() + args[2].numel()
+            self.total += Flops(products=2 * rows * weights)
         elif formula is not None:
             self.total += Flops(products=int(formula(*args, **kwargs, out_val=out)))
-        elif not func.is_view and packet.__name__ not in MOVES:
-            self.total += Flops(entries=_entries(packet, args, out))
+        elif not func.is_view and name not in MOVES:
+            self.total += Flops(entries=_entries(name, args, out) * STEPS.get(name, 1))
         return out
 
 
-def _entries(packet: Any, args: Sequence[Any], out: Any) -> int:
+def _entries(name: str, args: Sequence[Any], out: Any) -> int:
     results = [result for result in _tensors(out) if result.is_floating_point()]
     if not results:
         return 0
-    if packet is torch.ops.aten._embedding_bag:
+    if name == "_embedding_bag":
         return args[1].numel() * args[0].shape[1]
     return max(tensor.numel() for tensor in (*results, *_tensors(args)))
 
