@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from recfold.batch import Batch, InverseKeyedJaggedTensor, KeyedJaggedTensor
+    from recfold.batch import Batch, Explanation, InverseKeyedJaggedTensor, KeyedJaggedTensor, explain
     from recfold.fold import FoldSettings, fold
     from recfold.logs import open_logs, synth
     from recfold.reader import Reader, ReaderSettings
     from recfold.report import report
     from recfold.spec import InputError, Schema, load_schema
     from recfold.table import FoldedTable, expand, inspect, open_table
-    from recfold.train import RunSettings, evaluate, predict, train
+    from recfold.train import RunSettings, evaluate, explain_run, predict, train
 
 _ROOM_OF = {
     "Batch": "batch",
+    "Explanation": "batch",
+    "explain": "batch",
     "InverseKeyedJaggedTensor": "batch",
     "KeyedJaggedTensor": "batch",
     "FoldSettings": "fold",
@@ -48,12 +50,14 @@ _ROOM_OF = {
     "open_table": "table",
     "RunSettings": "train",
     "evaluate": "train",
+    "explain_run": "train",
     "predict": "train",
 }
 _VERB_ROOMS = ("fold", "train", "report")
 
 __all__ = [
     "Batch",
+    "Explanation",
     "FoldSettings",
     "FoldedTable",
     "InputError",
@@ -65,6 +69,8 @@ __all__ = [
     "Schema",
     "evaluate",
     "expand",
+    "explain",
+    "explain_run",
     "fold",
     "inspect",
     "load_schema",

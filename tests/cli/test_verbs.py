@@ -47,6 +47,9 @@ def test_the_whole_road(cli: Any, tmp_path: Path) -> None:
     scores = pl.read_parquet(tmp_path / "scores.parquet")
     assert scores.height == 800
     assert scores["score.click"].is_between(0, 1).all()
+    ran = cli("explain", run)
+    assert ran.code == 0, ran.err
+    assert "lookups of a batch of 256 samples" in ran.out
     ran = cli("report", run, "--out", tmp_path / "page.html")
     assert "<svg" in (tmp_path / "page.html").read_text()
     ran = cli("expand", table, "--out", tmp_path / "plain")
@@ -97,6 +100,32 @@ def test_the_page_of_the_command_line_is_its_help() -> None:
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+
+
+def test_explain_prints_what_ran_on_how_many_rows(cli: Any, made: Path) -> None:
+    ran = cli("explain", made / "run", made / "folded", "--json")
+    assert ran.code == 0, ran.err
+    data = json.loads(ran.out)
+    assert data["num_samples"] == 256
+    top = next(own for own in data["operations"] if own["module"] == "top.0")
+    assert top["name"] == "linear"
+    assert 0 < top["rows_used"] < top["rows_needed"] == 256
+    assert 0 < data["total"]["flops_used"] < data["total"]["flops_needed"]
+    assert data["total"]["flops_used"] == sum(own["flops_used"] for own in data["operations"])
+    assert 0 < data["total"]["ids_used"] < data["total"]["ids_needed"]
+    ran = cli("explain", made / "run")
+    (row,) = (line for line in ran.out.splitlines() if "top.0" in line)
+    assert [cell.strip() for cell in row.split("│")[1:5]] == ["top.0", "linear", str(top["rows_used"]), "256"]
+    assert f"rows: {data['total']['rows_used']:,} of {data['total']['rows_needed']:,}" in ran.out
+    assert "% of the forward's floating-point operations" in ran.out
+
+
+def test_explain_says_what_is_missing(cli: Any, made: Path, tmp_path: Path) -> None:
+    ran = cli("explain", made)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "is not a run" in ran.err
+    ran = cli("explain", made / "run", tmp_path / "nothing")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
 
 
 def test_a_full_disk_is_one_line(cli: Any, made: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from recfold.batch import Folded, FoldedSequence, FoldIndex, ModelInputs, plain
-from recfold.model import MODELS, InputShape, build_model, model_reads
+from recfold.model import MODELS, InputShape, build_model, model_reads, model_weights
+from recfold.model.reads import no_reads
 from recfold.spec import InputError, Schema
 
 SHAPE = InputShape(
@@ -16,12 +17,39 @@ SHAPE = InputShape(
     dense={"price": 1, "content": 3},
     dense_sequences={"clicks": ("dwell",), "alone": ("prices",)},
     num_labels=2,
+    weights=("city", "tags", "brand"),
+    targets={"clicks": ("city",), "reads": ("brand",)},
 )
+SMALL: dict[str, dict[str, Any]] = {
+    "lr": {},
+    "fm": {},
+    "wide-deep": {"deep": [16]},
+    "deepfm": {"deep": [16]},
+    "dcn": {"deep": [16]},
+    "dlrm": {"bottom": [16], "top": [16], "vector_mlp": [8]},
+    "din": {"deep": [16], "attention": [8, 4]},
+    "sequence": {"bottom": [16], "top": [16], "vector_mlp": [8]},
+}
+MORE: list[tuple[str, dict[str, Any]]] = [
+    ("dcn", {"rank": 3}),
+    ("dcn", {"structure": "stacked"}),
+    ("dcn", {"structure": "stacked", "head": "mmoe"}),
+    ("dlrm", {"vector_mlp": None}),
+    ("dlrm", {"dim": 6}),
+    ("fm", {"dim": 6}),
+    ("din", {"query": ["city", "tags"], "activation": "relu"}),
+    *((name, {"head": "mmoe", "experts": 3}) for name in SMALL if name not in ("lr", "fm")),
+    *((name, {"head": "mmoe", "towers": [4]}) for name in ("dlrm", "dcn")),
+    *((name, {"towers": [4]}) for name in SMALL if name not in ("lr", "fm")),
+]
+CASES = [*((name, {}) for name in MODELS), *MORE]
+READS_HISTORIES = ("din", "sequence")
 GROUPS = {"city": "user", "tags": "user", "brand": "item", "price": "item", "content": "user"}
 INVERSES = {
     "random": lambda num_samples: torch.tensor([0, 0, 1, 3, 3, 2, 2, 2][:num_samples]),
     "one row": lambda num_samples: torch.zeros(num_samples, dtype=torch.int64),
     "all rows": torch.arange,
+    "rows without samples": lambda num_samples: torch.tensor([0, 0, 3, 3, 3, 5, 5, 5][:num_samples]),
 }
 
 
@@ -51,11 +79,13 @@ def inputs_of(inverse: Tensor, dtype: torch.dtype = torch.float64, seed: int = 0
         {name: folded(name, width) for name, width in SHAPE.dense.items()},
         {group: {name: sequence(1) for name in names} for group, names in SHAPE.dense_sequences.items()},
         num_samples,
+        {name: folded(name, SHAPE.num_labels) for name in SHAPE.weights},
     )
 
 
 def leaves(inputs: ModelInputs) -> dict[str, Tensor]:
     found = {name: part.values for name, part in {**inputs.pooled, **inputs.dense}.items()}
+    found |= {f"weight of {name}": part.values for name, part in inputs.weights.items()}
     for group in (*inputs.sequences.values(), *inputs.dense_sequences.values()):
         found |= {name: part.rows for name, part in group.items()}
     return found
@@ -63,15 +93,19 @@ def leaves(inputs: ModelInputs) -> dict[str, Tensor]:
 
 def model_of(name: str, **options: Any) -> torch.nn.Module:
     torch.manual_seed(1)
-    return build_model(name, SHAPE, {"bottom": [16], "top": [16], **options}).double()
+    model = build_model(name, SHAPE, {**SMALL[name], **options}).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)  # none is at zero
+    return model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("inverse", INVERSES)
-def test_folded_equals_plain(name: str, inverse: str) -> None:
+def test_folded_equals_plain(name: str, options: dict[str, Any], inverse: str) -> None:
     results = []
     for unfolded in (False, True):
-        model, inputs = model_of(name), inputs_of(INVERSES[inverse](8))
+        model, inputs = model_of(name, **options), inputs_of(INVERSES[inverse](8))
         logits_BL = plain(model(inputs.unfold() if unfolded else inputs))
         (logits_BL * torch.arange(16.0, dtype=torch.float64).view(8, 2)).sum().backward()
         gradients = {key: leaf.grad for key, leaf in leaves(inputs).items() if leaf.grad is not None}
@@ -85,12 +119,15 @@ def test_folded_equals_plain(name: str, inverse: str) -> None:
         assert float((found_gradients[key] - gradient).abs().max()) <= 1e-12 * largest, key
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_parameter_is_trained_and_every_input_counts(name: str) -> None:
-    model, inputs = model_of(name), inputs_of(INVERSES["random"](8))
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_every_parameter_is_trained_and_every_input_counts(name: str, options: dict[str, Any]) -> None:
+    model, inputs = model_of(name, **options), inputs_of(INVERSES["random"](8))
     plain(model(inputs)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
-    unread = {"clicked", "action", "keys"} if name == "dlrm" else set()  # dlrm reads histories as pooled features
+    # others read histories as pooled features
+    unread = set() if name in READS_HISTORIES else {"clicked", "action", "keys"}
+    unread |= set(SHAPE.pooled) if name == "lr" else set()
+    unread |= set() if MODELS[name].weights is not no_reads else {f"weight of {feature}" for feature in SHAPE.weights}
     for key, leaf in leaves(inputs).items():
         assert (leaf.grad is None) == (key in unread), key
 
@@ -124,6 +161,7 @@ def test_no_samples_give_no_logits(name: str) -> None:
         {key: Folded(part.values[:0], nothing) for key, part in inputs.dense.items()},
         {group: {key: cut(part) for key, part in parts.items()} for group, parts in inputs.dense_sequences.items()},
         0,
+        {key: Folded(part.values[:0], nothing) for key, part in inputs.weights.items()},
     )
     assert model_of(name)(empty).shape == (0, 2)
 
@@ -145,10 +183,19 @@ def test_options_of_the_encoder_change_the_result() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("dlmr", {}, "unknown model 'dlmr'; expected one of dlrm, sequence; did you mean 'dlrm'?"),
+        (
+            "dlmr",
+            {},
+            "unknown model 'dlmr'; expected one of dcn, deepfm, .*, wide-deep; did you mean 'dlrm'",
+        ),
         ("dlrm", {"botom": [3]}, "unknown key 'botom'.*did you mean 'bottom'"),
         ("dlrm", {"activation": "rulu"}, "unknown activation 'rulu'.*did you mean 'relu'"),
         ("sequence", {"heads": 3}, "3 attention heads do not divide the dim 8"),
+        ("lr", {"dim": 3}, "unknown key 'dim'"),
+        ("din", {"query": ["cty"]}, "unknown target 'cty'; expected one of brand, city, tags; did you mean 'city'"),
+        ("din", {"activation": "rulu"}, "unknown activation 'rulu'"),
+        ("deepfm", {"head": "mmoe", "deep": []}, "the experts of mmoe have no hidden layer"),
+        ("dcn", {"structure": "staked"}, "structure: Input should be 'parallel' or 'stacked'"),
     ],
 )
 def test_wrong_choices_are_one_clear_line(name: str, options: dict[str, Any], message: str) -> None:
@@ -157,8 +204,15 @@ def test_wrong_choices_are_one_clear_line(name: str, options: dict[str, Any], me
 
 
 def test_a_model_needs_what_it_is_made_of() -> None:
-    with pytest.raises(InputError, match="no id feature"):
-        build_model("dlrm", InputShape({}, {}, {"x": 1}, {}, 1), {})
+    for name in ("fm", "wide-deep", "deepfm", "dcn", "dlrm"):
+        with pytest.raises(InputError, match="no id feature"):
+            build_model(name, InputShape({}, {}, {"x": 1}, {}, 1), {})
+    with pytest.raises(InputError, match="model 'lr' has no feature to read"):
+        build_model("lr", InputShape({}, {}, {}, {}, 1), {})
+    with pytest.raises(InputError, match="needs a feature of kind sequence; use --model dlrm"):
+        build_model("din", InputShape({"x": 4}, {}, {}, {}, 1), {})
+    with pytest.raises(InputError, match=r"compare the histories of group 'g' with.*options\.query.* of x"):
+        build_model("din", InputShape({"x": 4}, {"g": {"y": 4}}, {}, {}, 1), {})
     with pytest.raises(InputError, match="needs a feature of kind sequence; use --model dlrm"):
         build_model("sequence", InputShape({"x": 4}, {}, {}, {}, 1), {})
 
@@ -200,3 +254,5 @@ def test_how_features_are_read() -> None:
     )
     assert model_reads("dlrm", schema) == [("item", "sum"), ("tags", "mean"), ("history", "mean")]
     assert model_reads("sequence", schema) == [("item", "sum"), ("tags", "mean"), ("history", "rows")]
+    assert model_reads("lr", schema) == model_weights("dlrm", schema) == []
+    assert model_weights("fm", schema) == model_reads("dlrm", schema)

@@ -1,5 +1,6 @@
 """A small folded table with every kind of group, whose item table is read by three of them; and short runs on it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,21 @@ def _write_split(
     )
 
 
+OPTIONS = {
+    "lr": {},
+    "fm": {},
+    "wide-deep": {"deep": [16]},
+    "deepfm": {"deep": [16]},
+    "dcn": {"deep": [16], "cross": 2, "rank": 4},
+    "din": {"deep": [16], "attention": [8, 4], "head": "mmoe", "experts": 2},
+}
+
+
 def make_settings(*changes: str, model: str = "dlrm") -> RunSettings:
     """Settings of a short run in this process, without timing; `changes` as for --set."""
     short = [
         f"model.name={model}",
-        'model.options={"bottom": [8], "top": [16]}',
+        f"model.options={json.dumps(OPTIONS.get(model, {'bottom': [8], 'top': [16]}))}",
         "train.batch_size=32",
         "train.throughput_steps=0",
         "train.device=cpu",

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recfold.batch import Batch, Folded
+from recfold.model import MODELS
 from recfold.table import FoldedTable
 from recfold.train import RunSettings
 from recfold.train.effective import run_schema
@@ -43,8 +44,17 @@ def worst(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     )
 
 
-@pytest.mark.parametrize("model", ["dlrm", "sequence"])
-@pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "sgd", "adam"])
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        *((model, "rowwise_adagrad") for model in MODELS),
+        ("dlrm", "sgd"),
+        ("sequence", "sgd"),
+        ("deepfm", "sgd"),
+        ("dlrm", "adam"),
+        ("sequence", "adam"),
+    ],
+)
 def test_hundred_steps_agree_in_float64(
     table: FoldedTable, settings: Callable[..., RunSettings], model: str, optimizer: str
 ) -> None:
@@ -61,7 +71,7 @@ def test_hundred_steps_agree_in_float64(
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("model", ["dlrm", "sequence"])
+@pytest.mark.parametrize("model", MODELS)
 def test_first_step_agrees_in_float32(table: FoldedTable, settings: Callable[..., RunSettings], model: str) -> None:
     made = learners(table, settings, model, "train.batch_size=128")
     batch = batches(table, settings("train.batch_size=128"), 1)[0]

@@ -14,7 +14,10 @@ from recfold.train.learner import Learner
 from recfold.train.scores import reader_of
 
 
-@pytest.mark.parametrize(("workload", "model", "samples"), [("pooled", "dlrm", 1000), ("sequence", "sequence", 300)])
+@pytest.mark.parametrize(
+    ("workload", "model", "samples"),
+    [("pooled", "dlrm", 1000), ("catalog", "dlrm", 600), ("catalog", "deepfm", 600), ("sequence", "sequence", 300)],
+)
 def test_the_three_ways_agree(
     settings: Callable[..., RunSettings], tmp_path: Path, workload: str, model: str, samples: int
 ) -> None:

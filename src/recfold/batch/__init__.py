@@ -33,6 +33,8 @@ With several features lists are feature-major: list (k, u) has number k * U + u.
 from recfold.batch.batch import Batch
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded import Folded, LazyConcat, TensorLike, Windows, as_folded, plain, share_masks, shared_masks
+from recfold.batch.folded.explain import explain
+from recfold.batch.folded.explanation import Explanation, Lookup, Operation
 from recfold.batch.folded_sequence import FoldedSequence
 from recfold.batch.group import Group
 from recfold.batch.ikjt import InverseKeyedJaggedTensor
@@ -44,6 +46,7 @@ from recfold.batch.stats import FoldStats
 
 __all__ = [
     "Batch",
+    "Explanation",
     "FoldIndex",
     "FoldStats",
     "Folded",
@@ -52,11 +55,14 @@ __all__ = [
     "InverseKeyedJaggedTensor",
     "KeyedJaggedTensor",
     "LazyConcat",
+    "Lookup",
     "ModelInputs",
+    "Operation",
     "SegmentedSum",
     "TensorLike",
     "Windows",
     "as_folded",
+    "explain",
     "jagged_index_select",
     "offsets_of",
     "plain",

@@ -1,7 +1,7 @@
 """ModelInputs: everything a model reads of a batch, after the lookups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ class ModelInputs:
         dense: dense feature -> values [B, width].
         dense_sequences: group -> feature -> values, rows [V, 1].
         num_samples: B.
+        weights: id feature -> its ids' first-order weights, pooled [B, labels].
     Raises:
         InputError: a feature of another number of samples.
 
@@ -37,9 +38,11 @@ class ModelInputs:
     dense: Mapping[str, Tensor | Folded]
     dense_sequences: Mapping[str, Mapping[str, FoldedSequence]]
     num_samples: int
+    weights: Mapping[str, Tensor | Folded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found = {name: feature.shape[0] for name, feature in (*self.pooled.items(), *self.dense.items())}
+        flat = (*self.weights.items(), *self.pooled.items(), *self.dense.items())
+        found = {name: feature.shape[0] for name, feature in flat}
         for group in (*self.sequences.values(), *self.dense_sequences.values()):
             found |= {name: feature.num_samples for name, feature in group.items()}
         for name, num_samples in found.items():
@@ -58,6 +61,7 @@ class ModelInputs:
             _unfolded(self.dense),
             {group: _unfolded_sequences(features) for group, features in self.dense_sequences.items()},
             self.num_samples,
+            _unfolded(self.weights),
         )
 
 

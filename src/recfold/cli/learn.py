@@ -1,4 +1,4 @@
-"""Verbs of the compute side: train, evaluate, predict, report, and run for all of it."""
+"""Verbs of the compute side: train, evaluate, predict, explain, report, and run for all of it."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from recfold.spec import apply_overrides, load_schema, unknown
 def train(
     table: Annotated[Path, typer.Argument(help="A folded table.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: new, or with --resume an earlier one.")],
-    model: Annotated[str | None, typer.Option(help="dlrm or sequence.")] = None,
+    model: Annotated[str | None, typer.Option(help="lr, fm, wide-deep, deepfm, dcn, dlrm, din or sequence.")] = None,
     schema: Annotated[Path | None, typer.Option(help="features.toml whose transforms and tables are used.")] = None,
     fold: Annotated[str | None, typer.Option(help="on, lookups or off: how far repeats are computed once.")] = None,
     order: Annotated[str | None, typer.Option(help="shuffle or time.")] = None,
@@ -23,6 +23,8 @@ def train(
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
+
+    A model's options are settings (--set model.options.top=[64]); docs/models.md lists models and options.
 
     Examples: recfold train folded --model dlrm --out runs/a · recfold train folded --out runs/a --resume ·
     recfold train folded --out runs/b --set train.batch_size=8192 --set train.dense.options.lr=0.003
@@ -91,6 +93,27 @@ def predict(
     with ShownProgress(errors()) as progress:
         written = predict_run(run, data, out, split=split, checkpoint=checkpoint, progress=progress)
     output().print(f"{written}", highlight=False)
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    table: Annotated[Path | None, typer.Argument(help="Its folded table, if it was moved.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best or last.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+) -> None:
+    """Show what the folded model computed on how many rows, operation by operation, on one training batch: forward
+    floating-point operations used of those that an ordinary model needs, and where and why something was unfolded.
+
+    Examples: recfold explain runs/a · recfold explain runs/a folded --json
+    """
+    from recfold.cli.show_explanation import explanation_json, show_explanation
+    from recfold.train import explain_run
+
+    found = explain_run(run, table, checkpoint=checkpoint)
+    if as_json:
+        typer.echo(explanation_json(found))
+    else:
+        show_explanation(output(), found)
 
 
 def report(

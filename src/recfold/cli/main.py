@@ -28,6 +28,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     learn.train,
     learn.evaluate,
     learn.predict,
+    learn.explain,
     learn.report,
     measure.bench,
     learn.run,

@@ -1,7 +1,7 @@
 """Models as plain modules: they look at `ModelInputs` and know neither ranks nor files."""
 
 from recfold.model.dlrm import Dlrm, DlrmSettings
-from recfold.model.registry import MODELS, build_model, model_reads
+from recfold.model.registry import MODELS, build_model, model_reads, model_weights
 from recfold.model.sequence import Sequence, SequenceSettings
 from recfold.model.shape import InputShape
 
@@ -14,4 +14,5 @@ __all__ = [
     "SequenceSettings",
     "build_model",
     "model_reads",
+    "model_weights",
 ]

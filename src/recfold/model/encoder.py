@@ -61,7 +61,7 @@ class HistoryEncoder(nn.Module):
         """Encoded histories [B, D]."""
         parts = {name: sequences[name] for name in self.features} | {name: floats[name] for name in self.floats}
         first = sequences[self.features[0]]
-        _check_aligned(parts)
+        check_aligned(parts)
         rows_VD = torch.stack([self._embedded(name, part.rows) for name, part in parts.items()]).sum(0)
         padded_BLD, real_BL = first.with_rows(rows_VD).padded()
         if first.num_samples == 0:
@@ -92,7 +92,12 @@ class HistoryEncoder(nn.Module):
         return self.positions(from_newest_BL.clamp(min=0))
 
 
-def _check_aligned(parts: Mapping[str, FoldedSequence]) -> None:
+def check_aligned(parts: Mapping[str, FoldedSequence]) -> None:
+    """The histories of one group are equally long.
+
+    Raises:
+        InputError: it names the first one that is not.
+    """
     (first_name, first), *others = parts.items()
     for name, part in others:
         if part.start is first.start and part.length is first.length:

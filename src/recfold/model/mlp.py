@@ -12,6 +12,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "sigmoid": nn.Sigmoid,
 }
 
 

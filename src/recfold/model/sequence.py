@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from recfold.batch import ModelInputs
-from recfold.model.dlrm import Dlrm, DlrmSettings, pooled_mode
+from recfold.model.dlrm import Dlrm, DlrmSettings
 from recfold.model.encoder import HistoryEncoder
 from recfold.model.shape import InputShape, keyed
-from recfold.spec import InputError, ReadMode, Schema
+from recfold.spec import InputError
 
 
 class SequenceSettings(DlrmSettings):
@@ -70,14 +70,3 @@ class Sequence(nn.Module):
             for group in self.groups
         ]
         return self.dlrm.interact(inputs, encoded_BD)
-
-
-def sequence_reads(schema: Schema) -> list[tuple[str, ReadMode]]:
-    """Histories row by row, every other id feature pooled."""
-    reads: list[tuple[str, ReadMode]] = []
-    for name, feature in schema.features.items():
-        if feature.is_id:
-            reads.append(
-                (name, "rows" if feature.kind in ("sequence", "dense_sequence") else pooled_mode(schema, name))
-            )
-    return reads

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recfold.spec import InputError
 
@@ -17,6 +17,9 @@ class InputShape:
         dense: dense feature -> width.
         dense_sequences: group -> its sequences of floats.
         num_labels: logits per sample.
+        weights: id features that have a weight for each id (and label) beside their vectors, in `ModelInputs.weights`.
+        targets: group of histories -> id features that read a table of its histories: what target attention compares
+            them with.
     """
 
     pooled: Mapping[str, int]
@@ -24,6 +27,8 @@ class InputShape:
     dense: Mapping[str, int]
     dense_sequences: Mapping[str, tuple[str, ...]]
     num_labels: int
+    weights: tuple[str, ...] = ()
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def common_dim(self) -> int:
         """The dim that most features have (the larger of equally frequent ones), which vectors interact in.

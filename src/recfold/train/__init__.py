@@ -2,6 +2,7 @@
 
 from recfold.front_door import make_callable
 from recfold.train.evaluation import Evaluation, evaluate
+from recfold.train.explain import explain_run
 from recfold.train.journal import read_journal
 from recfold.train.metrics import LabelMetrics
 from recfold.train.prediction import predict
@@ -18,6 +19,7 @@ __all__ = [
     "Throughput",
     "TrainProgress",
     "evaluate",
+    "explain_run",
     "measure_throughput",
     "open_run",
     "predict",

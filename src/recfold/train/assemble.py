@@ -1,6 +1,6 @@
 """From a schema and settings to tables and a model, and from a batch to what they read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
-from recfold.model import InputShape, build_model, model_reads
-from recfold.spec import InputError, Read, Schema
+from recfold.model import InputShape, build_model, model_reads, model_weights
+from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
 from recfold.train.settings import RunSettings
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -22,10 +22,11 @@ class Assembled:
     Args:
         model: the dense part, a plain module of `ModelInputs`.
         tables: every embedding table.
-        reads: which feature looks up which table, and how.
+        reads: which feature looks up which table, and how; `weights_name` of a feature reads its first-order weights.
         dense, dense_sequences: features that the model gets as floats, in schema order.
         groups: feature -> the group that stores it.
         dtype: of the dense part.
+        weighed: name of a read of first-order weights -> its feature.
     """
 
     model: nn.Module
@@ -35,6 +36,7 @@ class Assembled:
     dense_sequences: tuple[str, ...]
     groups: Mapping[str, str]
     dtype: torch.dtype
+    weighed: Mapping[str, str]
 
     def inputs(self, batch: Batch) -> ModelInputs:
         """Look up every table once and put the model's inputs together, folded as the batch is.
@@ -42,28 +44,40 @@ class Assembled:
         Raises:
             InputError: the batch lacks a feature.
         """
-        lists = _lists_of(batch)
-        looked_up = self.tables({read.feature: _bags(read, lists) for read in self.reads})
+        lists = lists_of(batch)
+        looked_up = self.tables({read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads})
         pooled: dict[str, Tensor | Folded] = {}
+        weights: dict[str, Tensor | Folded] = {}
         sequences: dict[str, dict[str, FoldedSequence]] = {}
         for read in self.reads:
-            own = lists[read.feature]
+            feature = self.source(read)
+            own = lists[feature]
             values = looked_up[read.feature].to(self.dtype)
             if read.mode == "rows":
-                features = sequences.setdefault(self.groups[read.feature], {})
-                features[read.feature] = _sequence(own, read.feature, values, features)
+                features = sequences.setdefault(self.groups[feature], {})
+                features[feature] = _sequence(own, feature, values, features)
             else:
-                pooled[read.feature] = as_folded(values, own.index)
+                (pooled if feature == read.feature else weights)[feature] = as_folded(values, own.index)
         return ModelInputs(
-            pooled, sequences, self._dense(batch), self._dense_sequences(batch), num_samples=batch.num_samples
+            pooled,
+            sequences,
+            self._dense(batch),
+            self._dense_sequences(batch),
+            num_samples=batch.num_samples,
+            weights=weights,
         )
+
+    def source(self, read: Read) -> str:
+        """The feature whose ids a read looks up."""
+        return self.weighed.get(read.feature, read.feature)
 
     def rows_touched(self, batch: Batch) -> int:
         """Distinct rows of all tables that the batch reads, and so updates."""
-        lists = _lists_of(batch)
+        lists = lists_of(batch)
         values: dict[str, list[Tensor]] = {}
         for read in self.reads:
-            values.setdefault(read.table, []).append(lists[read.feature].lists(read.feature)[0])
+            feature = self.source(read)
+            values.setdefault(read.table, []).append(lists[feature].lists(feature)[0])
         return sum(len(torch.cat(parts).unique()) for parts in values.values())
 
     def _dense(self, batch: Batch) -> dict[str, Tensor | Folded]:
@@ -96,11 +110,15 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         InputError: an unknown model or option, or tables that the model cannot read.
     """
     dtype = DTYPES[settings.train.dtype]
-    specs = schema.resolved_tables()
-    reads = tuple(
-        Read(feature=feature, table=schema.table_of(feature), mode=mode)
-        for feature, mode in model_reads(settings.model.name, schema)
+    specs, name = schema.resolved_tables(), settings.model.name
+    vectors = tuple(Read(feature=f, table=schema.table_of(f), mode=mode) for f, mode in model_reads(name, schema))
+    weights = tuple(
+        Read(feature=weights_name(f), table=weights_name(schema.table_of(f)), mode=mode)
+        for f, mode in model_weights(name, schema)
     )
+    weighed = {weights_name(f): f for f, _ in model_weights(name, schema)}
+    specs |= weight_tables(specs, len(schema.labels))
+    reads = vectors + weights
     read = {read.table for read in reads}
     sparse = settings.tables
     tables = EmbeddingTables(
@@ -116,11 +134,11 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         seed=settings.train.seed,
         device=device,
         dtype=dtype if settings.train.dtype == "float64" else None,
-        together={read.feature: schema.group_of(read.feature) for read in reads},
+        together={read.feature: schema.group_of(weighed.get(read.feature, read.feature)) for read in reads},
     )
     dense = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind in ("dense", "vector"))
     dense_sequences = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind == "dense_sequence")
-    shape = input_shape(schema, reads, dense, dense_sequences)
+    shape = input_shape(schema, vectors, dense, dense_sequences, tuple(weighed.values()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.train.seed)
         model = build_model(settings.model.name, shape, settings.model.options)
@@ -132,13 +150,38 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         dense_sequences=dense_sequences,
         groups={name: schema.group_of(name) for name in schema.features},
         dtype=dtype,
+        weighed=weighed,
     )
 
 
+def weights_name(name: str) -> str:
+    """Name of the read, or table, of the first-order weights beside a feature's, or table's, vectors.
+
+    >>> weights_name("item")
+    'item:weights'
+    """
+    return f"{name}:weights"
+
+
+def weight_tables(specs: Mapping[str, TableSpec], num_labels: int) -> dict[str, TableSpec]:
+    """For each table one of equally many rows that are first-order weights: one for each label, zeros at first."""
+    update = {"dim": num_labels, "init": 0.0}
+    return {weights_name(name): spec.model_copy(update=update) for name, spec in specs.items()}
+
+
 def input_shape(
-    schema: Schema, reads: tuple[Read, ...], dense: tuple[str, ...], dense_sequences: tuple[str, ...]
+    schema: Schema,
+    reads: tuple[Read, ...],
+    dense: tuple[str, ...],
+    dense_sequences: tuple[str, ...],
+    weights: tuple[str, ...] = (),
 ) -> InputShape:
-    """What a model has to know about its inputs to be built."""
+    """What a model has to know about its inputs to be built.
+
+    Args:
+        reads: of vectors.
+        weights: features that have first-order weights.
+    """
     specs = schema.resolved_tables()
     sequences: dict[str, dict[str, int]] = {}
     for read in reads:
@@ -153,21 +196,31 @@ def input_shape(
         dense={name: schema.features[name].width or 1 for name in dense},
         dense_sequences=floats,
         num_labels=len(schema.labels),
+        weights=weights,
+        targets={group: _targets(schema, features) for group, features in sequences.items()},
     )
 
 
-def _lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
+def _targets(schema: Schema, histories: Collection[str]) -> tuple[str, ...]:
+    """Features of one id each that read a table of some histories."""
+    tables = {schema.table_of(name) for name in histories}
+    single = (name for name, feature in schema.features.items() if feature.kind == "id")
+    return tuple(name for name in single if schema.table_of(name) in tables)
+
+
+def lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
+    """Feature -> the lists that hold it."""
     return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
 
 
-def _bags(read: Read, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
-    _check_there((read.feature,), lists)
-    own = lists[read.feature]
-    if read.mode == "rows":
+def _bags(feature: str, mode: ReadMode, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+    _check_there((feature,), lists)
+    own = lists[feature]
+    if mode == "rows":
         # once per merged position, however many windows hold it
-        values, _, _, weights = own.lists(read.feature)
+        values, _, _, weights = own.lists(feature)
         return Bags(values, torch.arange(len(values) + 1, device=values.device), weights)
-    values, offsets, weights = own.bags(read.feature)
+    values, offsets, weights = own.bags(feature)
     return Bags(values, offsets, weights)
 
 

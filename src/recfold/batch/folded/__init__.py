@@ -7,6 +7,7 @@ dispatch      where a torch function finds its rule (names: which functions thos
 align         operands under one index
 pointwise, along, shapes, matrices, layers, random, concat, split_linear, products: the rules
 watch         who listens to the operations
+explain       one that listens and tells rows and floating-point operations (flops), as an Explanation
 """
 
 from recfold.batch.folded import (  # noqa: F401
