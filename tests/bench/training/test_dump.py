@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recfold.batch import plain
 from recfold.bench.training.dump import write_dump
 from recfold.spec import InputError
 from recfold.train.learner import Learner
@@ -31,7 +32,7 @@ def test_the_code_in_the_readme_looks_up_what_the_model_looks_up(small: Any, dum
     inputs = learner.assembled.inputs(learner.prepared(small.batches[0]))
     assert set(inputs.pooled) <= set(found)
     for name, folded in inputs.pooled.items():
-        torch.testing.assert_close(found[name], folded.unfold())
+        torch.testing.assert_close(found[name], plain(folded))
 
 
 def test_it_holds_the_folded_batch_and_the_model(small: Any, dumped: Path) -> None:

@@ -25,7 +25,13 @@ def stack(call: Call) -> Any:
     if len({tuple(part.shape) for part in parts}) > 1:
         return Why("shapes differ")
     axis = axis % (parts[0].ndim + 1)
-    return _joined([part.unsqueeze(axis) for part in parts], axis)
+    return _joined([_unsqueezed(part, axis) for part in parts], axis)
+
+
+def _unsqueezed(part: Any, axis: int) -> Any:
+    if type(part) is Folded:
+        return Folded(part.values.unsqueeze(axis), part.index, part.batch_axis + (axis <= part.batch_axis))
+    return part.unsqueeze(axis)
 
 
 for _lazy in (False, True):

@@ -21,18 +21,23 @@ class Why:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a torch function.
+    """One call of a torch function; a value.
 
     Args:
         name: as `names` lists it, without underscores; None for a function that no rule knows.
     """
 
-    name: str | None
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    __slots__ = ("_operands", "args", "func", "kwargs", "name")
+
+    def __init__(
+        self, name: str | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs
+        self._operands: list[Any] | None = None
 
     def arg(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by position or name."""
@@ -42,7 +47,12 @@ class Call:
 
     def operands(self) -> list[Any]:
         """Every tensor and tensor-like among the arguments, in order."""
-        return [*_leaves(self.args), *_leaves(self.kwargs)]
+        if self._operands is None:
+            self._operands = []
+            _collect(self.args, self._operands)
+            if self.kwargs:
+                _collect(dict(self.kwargs), self._operands)
+        return self._operands
 
     def mapped(self, change: Callable[[Any], Any]) -> "Call":
         """The same call with every tensor and tensor-like changed."""
@@ -146,20 +156,18 @@ def _check_out(call: Call) -> None:
         raise InputError("out= cannot be a Folded tensor", todo="use what the function returns")
 
 
-def _leaves(given: Any) -> list[Any]:
-    if isinstance(given, (Tensor, likes.TensorLike)):
-        return [given]
-    if isinstance(given, Mapping):
-        return [leaf for value in given.values() for leaf in _leaves(value)]
-    if isinstance(given, (list, tuple)):
-        return [leaf for value in given for leaf in _leaves(value)]
-    return []
+def _collect(given: Any, into: list[Any]) -> None:
+    for value in given.values() if isinstance(given, dict) else given:
+        if isinstance(value, (Tensor, likes.TensorLike)):
+            into.append(value)
+        elif isinstance(value, (list, tuple, dict)):
+            _collect(value, into)
 
 
 def _mapped(given: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(given, (Tensor, likes.TensorLike)):
         return change(given)
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         return {key: _mapped(value, change) for key, value in given.items()}
     if type(given) in (list, tuple):
         return type(given)(_mapped(value, change) for value in given)

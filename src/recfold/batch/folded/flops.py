@@ -76,7 +76,8 @@ class FlopCount(TorchDispatchMode):
         if packet is None:
             return out
         name = packet.__name__
-        formula: Callable[..., int] | None = flop_registry.get(packet)
+        plain = getattr(torch.ops.aten, name.removesuffix("_"), None) if name.endswith("_") else None
+        formula: Callable[..., int] | None = flop_registry.get(packet) or flop_registry.get(plain)
         if packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
             query, key, value = (given.shape for given in args[:3])
             self.total += Flops(products=sdpa_flop_count(query, key, value))

@@ -1,6 +1,8 @@
 """The dot interaction of a lazy stack: pairs of folded vectors on distinct rows, others on samples."""
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -112,34 +114,64 @@ def chosen(call: Call) -> Any:
 def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     """Pairs inside a set of folded vectors on its distinct rows, the others on samples."""
     tiers = _tiers(stack)
-    tier_of = {vector: (number, place) for number, (_, own) in enumerate(tiers) for place, vector in enumerate(own)}
-    inside: dict[int, list[tuple[int, int, int]]] = {}
-    across: dict[int, list[tuple[int, int, int]]] = {}
-    firsts = [sum(len(own) for _, own in tiers[number + 1 :]) for number in range(len(tiers))]
-    for pair, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        (first, a), (second, b) = sorted((tier_of[row], tier_of[column]))
-        if first == second:
-            inside.setdefault(first, []).append((pair, a, b))
-        else:  # the later tiers lie side by side, the last one first
-            across.setdefault(first, []).append((pair, a, firsts[second] + b))
+    plan = _plan(tuple(tuple(own) for _, own in tiers), tuple(rows), tuple(columns), stack.device)
     parts: list[Part] = []
-    places: list[int] = []
     later: list[Tensor] = []
     for number in range(len(tiers) - 1, -1, -1):
         vectors = tiers[number][0]
-        if number in inside:
-            products = _Products.apply(_held(vectors), None, [(a, b) for _, a, b in inside[number]])
+        if number in plan.inside:
+            products = _Products.apply(_held(vectors), None, plan.inside[number])
             parts.append(Folded(products, vectors.index) if isinstance(vectors, Folded) else products)
-            places += [pair for pair, _, _ in inside[number]]
-        if across:
+        if plan.across:
             on_samples = vectors.unfold() if isinstance(vectors, Folded) else vectors
-            if number in across:
+            if number in plan.across:
                 others = torch.cat(later, 1) if len(later) > 1 else later[0]
-                parts.append(_Products.apply(on_samples, others, [(a, b) for _, a, b in across[number]]))
-                places += [pair for pair, _, _ in across[number]]
+                parts.append(_Products.apply(on_samples, others, plan.across[number]))
             later.append(on_samples)
-    order = torch.tensor(places, device=stack.device).argsort()
-    return LazyConcat(parts, 1, 0, order) if len(parts) > 1 or isinstance(parts[0], Folded) else parts[0][:, order]
+    if len(parts) > 1 or isinstance(parts[0], Folded):
+        return LazyConcat(parts, 1, 0, plan.order)
+    return parts[0].index_select(1, plan.order)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which entries of which product are wanted.
+
+    Args:
+        inside: tier -> entries of its product with itself, as one row; None for all of them.
+        across: tier -> entries of its product with all later tiers, which lie side by side, the last one first.
+        order: which of the entries, product by product from the last tier on, each pair is.
+    """
+
+    inside: dict[int, Tensor | None]
+    across: dict[int, Tensor | None]
+    order: Tensor
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(
+    tiers: tuple[tuple[int, ...], ...], rows: tuple[int, ...], columns: tuple[int, ...], device: torch.device
+) -> _Plan:
+    tier_of = {vector: (number, place) for number, own in enumerate(tiers) for place, vector in enumerate(own)}
+    firsts = [sum(len(own) for own in tiers[number + 1 :]) for number in range(len(tiers))]
+    found: list[dict[int, list[tuple[int, int]]]] = [{}, {}]
+    for pair, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        (first, a), (second, b) = sorted((tier_of[row], tier_of[column]))
+        width = len(tiers[first]) if first == second else firsts[first]
+        at = a * width + b + (0 if first == second else firsts[second])
+        found[first != second].setdefault(first, []).append((pair, at))
+    blocks: list[dict[int, Tensor | None]] = [{}, {}]
+    places: list[int] = []
+    for number in range(len(tiers) - 1, -1, -1):
+        for which in (0, 1):
+            entries = found[which].get(number)
+            if entries is not None:
+                size = len(tiers[number]) * (firsts[number] if which else len(tiers[number]))
+                entries = sorted(entries, key=lambda entry: entry[1])
+                wanted = [at for _, at in entries]
+                blocks[which][number] = None if wanted == list(range(size)) else torch.tensor(wanted, device=device)
+                places += [pair for pair, _ in entries]
+    return _Plan(blocks[0], blocks[1], torch.tensor(places, device=device).argsort())
 
 
 def _held(vectors: Part) -> Tensor:
@@ -151,26 +183,21 @@ class _Products(torch.autograd.Function):
 
     Args:
         left, right: [R, M, D] and [R, N, D]; right is None for left itself.
-        pairs: (row, column) of each entry that is wanted.
+        wanted_P: int64, entries of the product as one row; None for all.
     """
 
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor | None, pairs: list[tuple[int, int]]) -> Tensor:
-        columns = left.shape[1] if right is None else right.shape[1]
-        wanted_P = torch.tensor([a * columns + b for a, b in pairs], device=left.device)
+    def forward(ctx: Any, left: Tensor, right: Tensor | None, wanted_P: Tensor | None) -> Tensor:
         ctx.save_for_backward(left, right, wanted_P)
         products = torch.bmm(left, (left if right is None else right).transpose(1, 2)).flatten(1)
-        ctx.all = len(pairs) == products.shape[1] and torch.equal(
-            wanted_P, torch.arange(len(pairs), device=left.device)
-        )
-        return products if ctx.all else products.index_select(1, wanted_P)
+        return products if wanted_P is None else products.index_select(1, wanted_P)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         left, right, wanted_P = ctx.saved_tensors
         other = left if right is None else right
         shape = (len(left), left.shape[1], other.shape[1])
-        if ctx.all:
+        if wanted_P is None:
             grad = grads[0].view(shape)
         else:
             grad = grads[0].new_zeros(len(left), left.shape[1] * other.shape[1])

@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from recfold.batch import Batch, FoldIndex, ModelInputs
-from recfold.batch import Folded as FoldedRows
+from recfold.batch import Batch, ModelInputs, TensorLike, plain
 from recfold.spec import InputError, Schema
 from recfold.train import RunSettings
 from recfold.train.learner import Learner
@@ -60,7 +59,6 @@ class EncodersOnly(nn.Module):
         )
 
 
-def _copied_out(encoder: nn.Module, arguments: object, encoded: FoldedRows) -> FoldedRows:
-    """Encoded histories of every sample, under the identity index."""
-    values_BD = encoded.unfold()
-    return FoldedRows(values_BD, FoldIndex.identity(len(values_BD)))
+def _copied_out(encoder: nn.Module, arguments: object, encoded: Tensor | TensorLike) -> Tensor:
+    """Encoded histories of every sample."""
+    return plain(encoded)

@@ -19,7 +19,8 @@ from recfold.spec import InputError
 class PeerDlrm(nn.Module):
     """TorchRec's DenseArch, InteractionArch and OverArch with the widths and weights of recfold's DLRM.
 
-    Dense values and vectors (the content of an item) enter the bottom MLP side by side, as recfold's model has them.
+    Scalars enter the bottom MLP side by side; a wide vector (the content of an item) has an MLP and a vector of its own
+    in the interaction, after all others, as recfold's model has them.
 
     Args:
         model: at its first step; it is copied.
@@ -30,12 +31,13 @@ class PeerDlrm(nn.Module):
     def __init__(self, model: Dlrm) -> None:
         super().__init__()
         dlrm = torchrec_modules().dlrm
-        if model.bottom is None or model.dense_sequences or len(model.projections):
+        if model.bottom is None or model.columns.sequences or len(model.vectors.projections):
             raise InputError("the peers have a DLRM with dense values and tables of one dim", todo="report this")
         bottom, top = _linears(model.bottom), _linears(model.top)
         pairs = top[0].in_features - model.dim
         self.num_vectors = next(n for n in itertools.count(1) if n * (n + 1) // 2 == pairs)
         self.dense = dlrm.DenseArch(bottom[0].in_features, [layer.out_features for layer in bottom])
+        self.wide_mlps = nn.ModuleList(copy.deepcopy(list(model.wide_mlps.values())))
         self.interaction = dlrm.InteractionArch(self.num_vectors)
         self.over = dlrm.OverArch(top[0].in_features, [layer.out_features for layer in top])
         for own, theirs in zip(_linears(self.dense), bottom, strict=True):
@@ -45,8 +47,15 @@ class PeerDlrm(nn.Module):
         with torch.no_grad():
             _linears(self.over)[0].weight.copy_(top[0].weight[:, _columns(model.dim, self.num_vectors)])
 
-    def forward(self, dense_BW: Tensor, vectors_BFD: Tensor) -> Tensor:
-        """Logits [B, num_labels]."""
+    def forward(self, dense_BW: Tensor, wide: Sequence[Tensor], vectors_BFD: Tensor) -> Tensor:
+        """Logits [B, num_labels].
+
+        Args:
+            wide: wide vectors of every sample, one tensor a feature.
+        """
+        if wide:
+            through = [mlp(values_BW) for mlp, values_BW in zip(self.wide_mlps, wide, strict=True)]
+            vectors_BFD = torch.cat([vectors_BFD, torch.stack(through, dim=1)], dim=1)
         logits: Tensor = self.over(self.interaction(self.dense(dense_BW), vectors_BFD))
         return logits
 

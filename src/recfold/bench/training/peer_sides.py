@@ -30,7 +30,8 @@ class PeerBatch:
 
     Args:
         kjt: of the pooled features, in the order of the tables.
-        dense_BW: floats of every sample, side by side.
+        dense_BW: scalars of every sample, side by side.
+        wide: wide vectors of every sample, one tensor a feature.
         labels_BL: float32.
         rows: KJT of the tables that histories read: all ids of all samples, each a bag of its own.
         offsets: of each encoder's histories in them, int64 [B + 1].
@@ -38,6 +39,7 @@ class PeerBatch:
 
     kjt: Any
     dense_BW: Tensor
+    wide: list[Tensor]
     labels_BL: Tensor
     rows: Any = None
     offsets: Sequence[Tensor] = ()
@@ -58,7 +60,7 @@ class PooledSide:
             raise InputError("this peer is a DLRM", got=settings.model.name)
         self.device = learner.device
         self.variable = variable
-        self._dense = learner.model.dense
+        self._columns, self._wide = learner.model.columns.dense, learner.model.wide
         reads = _pooled(learner)
         self._features = tuple(reads)
         self._tables = PeerTables(learner, settings.tables, tuple(reads.values()))
@@ -68,11 +70,12 @@ class PooledSide:
     def prepare(self, batch: Batch) -> PeerBatch:
         plain = batch.expand()
         kjt = _variable_kjt(batch, self._features) if self.variable else _kjt(plain, self._features)
-        return PeerBatch(kjt.to(self.device), _dense(plain, self._dense, self.device), _labels(plain, self.device))
+        columns, wide = _dense(plain, self._columns, self.device), _dense(plain, self._wide, self.device)
+        return PeerBatch(kjt.to(self.device), torch.cat(columns, dim=1), wide, _labels(plain, self.device))
 
     def step(self, prepared: PeerBatch) -> float:
         vectors_BFD = self._distinct(prepared.kjt) if self.variable else self._tables(prepared.kjt)
-        logits_BL = self.network(prepared.dense_BW, vectors_BFD)
+        logits_BL = self.network(prepared.dense_BW, prepared.wide, vectors_BFD)
         return _trained(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
 
     def state(self) -> dict[str, Tensor]:
@@ -96,7 +99,7 @@ class PaddedSide:
         if not isinstance(model, HistoryModel):
             raise InputError("this peer is a history model", got=settings.model.name)
         self.device = learner.device
-        self._dense = model.dlrm.dense
+        self._columns, self._wide = model.dlrm.columns.dense, model.dlrm.wide
         encoders = [PeerEncoder(encoder) for encoder in model.encoders.values()]  # type: ignore[arg-type]
         tables = {read.feature: read.table for read in learner.assembled.reads}
         self._histories = [encoder.features for encoder in encoders]
@@ -124,7 +127,8 @@ class PaddedSide:
         )
         return PeerBatch(
             _kjt(plain, self._features).to(self.device),
-            _dense(plain, self._dense, self.device),
+            torch.cat(_dense(plain, self._columns, self.device), dim=1),
+            _dense(plain, self._wide, self.device),
             _labels(plain, self.device),
             rows.to(self.device),
             [own[0][1].to(self.device) for own in bags],
@@ -140,7 +144,7 @@ class PaddedSide:
             for encoder, rows_VD, offsets in zip(encoders, parts, prepared.offsets, strict=True)
         ]
         all_BFD = torch.cat([vectors_BFD, torch.stack(encoded, dim=1)], dim=1)
-        logits_BL = self.network["dlrm"](prepared.dense_BW, all_BFD)
+        logits_BL = self.network["dlrm"](prepared.dense_BW, prepared.wide, all_BFD)
         return _trained(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
 
     def state(self) -> dict[str, Tensor]:
@@ -199,9 +203,9 @@ def _variable_kjt(batch: Batch, features: tuple[str, ...]) -> Any:
     )
 
 
-def _dense(plain: Batch, names: tuple[str, ...], device: torch.device) -> Tensor:
+def _dense(plain: Batch, names: tuple[str, ...], device: torch.device) -> list[Tensor]:
     owner = {key: group for group in plain.groups.values() for key in group.dense_keys}
-    return torch.cat([owner[name].dense_of(name) for name in names], dim=1).to(device)
+    return [owner[name].dense_of(name).contiguous().to(device) for name in names]
 
 
 def _labels(plain: Batch, device: torch.device) -> Tensor:
