@@ -80,7 +80,7 @@ def addmm(call: Call) -> Any:
     added, left, right = call.operands()[:3]
     if isinstance(added, Folded) or isinstance(right, Folded) or left.batch_axis != 0:
         return Why("another operand than the rows is folded")
-    if per_sample(added, -2):
+    if per_sample(added, -2, left.num_samples):
         return Why("an operand is per sample")
     narrow = added.narrow(0, 0, 1) if added.dim() == 2 and added.shape[0] != 1 else added
     result = call.mapped(lambda given: left.values if given is left else narrow if given is added else given).run()

@@ -1,5 +1,6 @@
 """Which functions of torch are known by which name: `torch.add`, `Tensor.add`, `+` and its reflected form are one."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ def words(text: str) -> tuple[str, ...]:
 POINTWISE = words("""
     abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
     atan2 atanh bfloat16 bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bool byte
-    ceil celu char clamp clamp_max clamp_min clip clone conj contiguous copysign cos cosh deg2rad detach digamma div divide
+    ceil celu char clamp clamp_max clamp_min clip clone conj copysign cos cosh deg2rad detach digamma div divide
     double elu eq erf erfc erfinv exp exp2 expm1 fix float float_power floor floor_divide fmax fmin fmod frac full_like
     ge gelu greater greater_equal gt half hardshrink hardsigmoid hardswish hardtanh heaviside hypot int isclose isfinite
     isinf isnan isneginf isposinf leaky_relu ldexp le lerp less less_equal lgamma log log10 log1p log2 logaddexp
@@ -53,7 +54,7 @@ OPERATORS = {
 }
 
 OTHERS = words("""
-    to type_as cpu cuda type
+    to type_as cpu cuda type contiguous
     sum nansum mean nanmean prod amax amin max min argmax argmin all any logsumexp std var norm median nanmedian mode
     count_nonzero std_mean var_mean aminmax vector_norm cosine_similarity kthvalue
     softmax log_softmax softmin cumsum cumprod logcumsumexp cummax cummin sort argsort topk flip roll diff normalize glu
@@ -116,5 +117,20 @@ def _names() -> dict[Callable[..., Any], str]:
 
 NAMES = _names()
 """Function -> its name."""
+
+
+
+def _inplace_flags() -> dict[Callable[..., Any], int]:
+    flags: dict[Callable[..., Any], int] = {}
+    for func in vars(functional).values():
+        if inspect.isfunction(func):
+            parameters = list(inspect.signature(func).parameters)
+            if "inplace" in parameters:
+                flags[func] = parameters.index("inplace")
+    return flags
+
+
+INPLACE_FLAG = _inplace_flags()
+"""Function -> position of its argument `inplace`."""
 
 IN_PLACE = frozenset(name for name in NAMES.values() if name.endswith("_"))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
@@ -35,6 +36,16 @@ class LazyProducts(Lazy):
     @property
     def held(self) -> tuple[Tensor, ...]:
         return self.stack.held
+
+    @property
+    def indexes(self) -> tuple[FoldIndex, ...]:
+        return self.stack.indexes
+
+    def check_unchanged(self) -> None:
+        self.stack.check_unchanged()
+
+    def lend(self, copy: Tensor) -> None:
+        """Nothing: products cannot be changed in place."""
 
     def settled(self) -> Any:
         """All products."""

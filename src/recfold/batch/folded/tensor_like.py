@@ -3,13 +3,16 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
 import recfold.batch.folded.dispatch as calls
 from recfold.spec import InputError
+
+if TYPE_CHECKING:
+    from recfold.batch.fold_index import FoldIndex
 
 
 class TensorLike(ABC):
@@ -32,11 +35,29 @@ class TensorLike(ABC):
         """The tensor it stands for, an ordinary one; with arguments, `torch.Tensor.unfold` of it."""
         if windows or kwargs:
             return calls.dispatch(torch.Tensor.unfold, (self, *windows), kwargs)
+        calls.refuse_autograd_function()
         return self.written_out()
 
     @abstractmethod
     def written_out(self) -> Tensor:
         """The tensor it stands for, every sample's row copied out."""
+
+    @property
+    @abstractmethod
+    def indexes(self) -> tuple["FoldIndex", ...]:
+        """The indexes of what it holds folded."""
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """What it holds is what it stands for (see `loans`).
+
+        Raises:
+            InputError: a view of it was written to that is a copy here.
+        """
+
+    @abstractmethod
+    def lend(self, copy: Tensor) -> None:
+        """Remember a copy that stands in for a view of it."""
 
     @property
     @abstractmethod
@@ -162,6 +183,12 @@ class TensorLike(ABC):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         return self.unfold().__array__(*args, **kwargs)
+
+    @property
+    def mH(self) -> Any:
+        return self.mT.conj()
+
+    H = mH
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

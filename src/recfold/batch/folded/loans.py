@@ -1,0 +1,93 @@
+"""Copies that stand in for views: where torch gives a view of a tensor, a Folded tensor may have had to copy.
+
+Writing to one of two such tensors would be seen in the other; here it is refused, so that it is never a wrong number.
+"""
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from recfold.spec import InputError
+
+
+class Loans:
+    """What was copied from one tensor in a view's stead, as long as it is in use."""
+
+    __slots__ = ("_copies",)
+
+    def __init__(self) -> None:
+        self._copies: list[tuple[weakref.ref[Tensor], int]] = []
+
+    def lend(self, copy: Tensor) -> None:
+        """Remember a copy."""
+        self._copies = [known for known in self._copies if known[0]() is not None]
+        self._copies.append((weakref.ref(copy), _version(copy)))
+
+    def check_reading(self) -> None:
+        """No copy was written to.
+
+        Raises:
+            InputError: one was.
+        """
+        for reference, version in self._copies:
+            copy = reference()
+            if copy is not None and _version(copy) != version:
+                raise InputError(
+                    "a tensor taken out of a folded one was changed in place, which the folded one does not see",
+                    todo="call .unfold() on the folded tensor before taking a view of it, or change it out of place",
+                )
+
+    def check_writing(self) -> None:
+        """No copy is in use.
+
+        Raises:
+            InputError: one is: it would not see what is written.
+        """
+        if any(reference() is not None for reference, _ in self._copies):
+            raise InputError(
+                "a folded tensor is changed in place while what was taken out of it is in use",
+                todo="call .unfold() on the folded tensor before taking a view of it, or change it out of place",
+            )
+
+
+_BY_STORAGE: dict[int, tuple[StorageWeakRef, Loans]] = {}
+"""What was lent from the values of Folded tensors, as long as their memory is in use: views of one share it."""
+
+
+def loans_of(values: Tensor) -> Loans:
+    """The loans of values and of all views of them; new ones where there are none."""
+    storage = values.untyped_storage()
+    found = _BY_STORAGE.get(storage._cdata)
+    if found is not None:
+        return found[1]
+    for key in [key for key, (memory, _) in _BY_STORAGE.items() if memory.expired()]:
+        del _BY_STORAGE[key]
+    loans = Loans()
+    _BY_STORAGE[storage._cdata] = (StorageWeakRef(storage), loans)
+    return loans
+
+
+def check_reading(values: Tensor) -> None:
+    """See `Loans.check_reading`."""
+    if _BY_STORAGE and (found := _BY_STORAGE.get(values.untyped_storage()._cdata)) is not None:
+        found[1].check_reading()
+
+
+def check_writing(values: Tensor) -> None:
+    """See `Loans.check_writing`."""
+    if _BY_STORAGE and (found := _BY_STORAGE.get(values.untyped_storage()._cdata)) is not None:
+        found[1].check_writing()
+
+
+def share_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are views of the same memory."""
+    if one.device.type == "meta" or one.layout is not torch.strided or other.layout is not torch.strided:
+        return False
+    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+
+
+def _version(tensor: Any) -> int:
+    return 0 if tensor.is_inference() else tensor._version

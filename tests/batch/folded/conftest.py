@@ -1,0 +1,27 @@
+"""Random programs for the tests of folded tensors."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _neighbour(name: str) -> ModuleType:
+    """A module of this folder, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(f"folded_{name}", Path(__file__).parent / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def programs() -> ModuleType:
+    """programs.py, with all operations of steps.py."""
+    machine = _neighbour("programs")
+    _neighbour("steps")
+    return machine
