@@ -7,6 +7,9 @@ from types import ModuleType
 
 import pytest
 
+collect_ignore = ["programs.py", "steps.py"]
+"""Loaded below, by path: they hold no tests."""
+
 
 def _neighbour(name: str) -> ModuleType:
     """A module of this folder, under a name of its own."""

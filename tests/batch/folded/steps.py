@@ -27,8 +27,8 @@ BINARY = [
     lambda x, y: x.masked_fill(y > 0.2, 0.5), lambda x, y: torch.clamp(x, min=y), torch.hypot, torch.dist if False else torch.fmax,
     lambda x, y: x.add(other=y), lambda x, y: x > y, lambda x, y: functional.mse_loss(x, y, reduction="none"),
     lambda x, y: torch.addcmul(x, y, y, value=0.5), lambda x, y: torch.where(y > 0.0, x, torch.zeros((), dtype=torch.float64)),
-    lambda x, y: torch.broadcast_tensors(x, y), lambda x, y: x.expand_as(y), lambda x, y: functional.cosine_similarity(x, y, -1),
-    lambda x, y: torch.allclose(x, y) and x, lambda x, y: torch.cosine_similarity(x, y, dim=1),
+    lambda x, y: torch.broadcast_tensors(x, y), lambda x, y: x.expand_as(y), lambda x, y: functional.cosine_similarity(x, y, -1, 1e-3),
+    lambda x, y: torch.allclose(x, y) and x, lambda x, y: torch.cosine_similarity(x, y, dim=1, eps=1e-3),
 ]  # fmt: skip
 
 
@@ -129,7 +129,10 @@ def arrange(p: Program) -> None:
     first, second, new = p.axis(ndim), p.axis(ndim), p.axis(ndim + 1)
     order = p.rng.sample(range(ndim), ndim)
     shape = reshaped(p, own.shape)
-    wide = [*[p.rng.choice([1, 2])] * p.rng.randrange(2), *[p.rng.choice([size, -1]) if size != 1 else 2 for size in own.shape]]
+    wide = [
+        *[p.rng.choice([1, 2])] * p.rng.randrange(2),
+        *[p.rng.choice([size, -1]) if size != 1 else 2 for size in own.shape],
+    ]
     times = [p.rng.choice([1, 1, 2]) for _ in range(ndim + p.rng.randrange(2))]
     functions: list[Any] = [
         lambda x: x.transpose(first, second), lambda x: torch.swapaxes(x, first, second), lambda x: x.permute(order),
@@ -169,13 +172,19 @@ def reshaped(p: Program, shape: torch.Size) -> list[int]:
 def drawn_index(p: Program, shape: torch.Size, *, simple: bool = False) -> Any:
     """What may stand in brackets."""
     items: list[Any] = []
-    kinds = ["all", "all", "all", "slice", "int"] if simple else ["all", "all", "all", "slice", "int", "list", "tensor", "mask", "wide"]
+    kinds = (
+        ["all", "all", "all", "slice", "int"]
+        if simple
+        else ["all", "all", "all", "slice", "int", "list", "tensor", "mask", "wide"]
+    )
     for size in shape[: p.rng.randrange(len(shape) + 1)]:
         kind = p.rng.choice(kinds)
         if kind == "all":
             items.append(slice(None))
         elif kind == "slice":
-            items.append(p.rng.choice([slice(1, None), slice(None, -1), slice(0, 2), slice(None, None, 2), slice(0, size)]))
+            items.append(
+                p.rng.choice([slice(1, None), slice(None, -1), slice(0, 2), slice(None, None, 2), slice(0, size)])
+            )
         elif kind == "mask":
             items.append(torch.tensor([p.rng.random() < 0.5 for _ in range(size)]))
         elif size == 0:
@@ -206,6 +215,21 @@ def take_by_twin(p: Program) -> None:
     p.run("getitem twin", lambda x, m: x[m], own, mask)
 
 
+@operation(2)
+def take_by_ids(p: Program) -> None:
+    """Rows that another tensor's entries name."""
+    own = p.pick(lambda twin: twin.ndim > 0 and twin.shape[0] > 0)
+    by, size = p.real(), own.shape[0]
+    functions: list[Any] = [
+        lambda x, y: x[(y > 0.0).long() % size], lambda x, y: x[..., (y > 0.0).long() % x.shape[-1]], lambda x, y: x[None, (y > 0.0).long() % size],
+        lambda x, y: torch.index_select(x, 0, (y > 0.0).long() % size), lambda x, y: torch.gather(x, 0, (y > 0.0).long() % size),
+    ]  # fmt: skip
+    chosen = p.rng.randrange(len(functions))
+    if own.plain.numel() * by.plain.numel() > 20_000:
+        raise NoStep
+    p.run(f"by ids {chosen}", functions[chosen], own, by)
+
+
 @operation(10)
 def join(p: Program) -> None:
     first = p.real(lambda twin: twin.ndim > 0)
@@ -219,7 +243,11 @@ def join(p: Program) -> None:
     p.rng.shuffle(parts)
     functions: list[Any] = [lambda *own: torch.cat(own, axis), lambda *own: torch.concat(tuple(own), dim=axis)]
     if all(part.shape == first.shape for part in parts):
-        functions += [lambda *own: torch.stack(own, axis), lambda *own: torch.stack(own, dim=1), lambda *own: torch.hstack(own)]
+        functions += [
+            lambda *own: torch.stack(own, axis),
+            lambda *own: torch.stack(own, dim=1),
+            lambda *own: torch.hstack(own),
+        ]
     chosen = p.rng.randrange(len(functions))
     p.run(f"join {chosen} {axis}", functions[chosen], *parts)
 
@@ -272,10 +300,27 @@ def product(p: Program) -> None:
         weight, bias = p.plain_of((p.rng.choice([1, 3, 5]), inner)), p.plain_of((1,))
         p.run("linear", lambda x, w, b: functional.linear(x, w, b.expand(w.shape[0])), first, weight, bias)
     elif wanted == "plain":
-        shape = p.rng.choice([(inner, 2), (inner, inner), (*first.shape[:-2], inner, 2), (1, inner, 2), (2, 1, inner, 2), (1, 1, inner, 1)])
-        p.run("matmul plain", p.rng.choice([torch.matmul, operator.matmul, torch.bmm, torch.mm]), first, p.plain_of(shape))
+        shape = p.rng.choice(
+            [
+                (inner, 2),
+                (inner, inner),
+                (*first.shape[:-2], inner, 2),
+                (1, inner, 2),
+                (2, 1, inner, 2),
+                (1, 1, inner, 1),
+            ]
+        )
+        p.run(
+            "matmul plain", p.rng.choice([torch.matmul, operator.matmul, torch.bmm, torch.mm]), first, p.plain_of(shape)
+        )
     elif wanted == "columns":
-        shape = p.rng.choice([(2, first.shape[-2] if first.ndim > 1 else inner), (first.shape[0],), (3, 2, first.shape[-2] if first.ndim > 1 else 1)])
+        shape = p.rng.choice(
+            [
+                (2, first.shape[-2] if first.ndim > 1 else inner),
+                (first.shape[0],),
+                (3, 2, first.shape[-2] if first.ndim > 1 else 1),
+            ]
+        )
         p.run("plain @", operator.matmul, p.plain_of(shape), first)
     elif wanted == "vector":
         p.run("mv", p.rng.choice([torch.matmul, torch.mv]), first, p.plain_of((inner,)))
@@ -283,12 +328,16 @@ def product(p: Program) -> None:
         added = p.plain_of(p.rng.choice([(2,), (1, 2), (first.shape[0], 2), (1, 1), ()]))
         p.run("addmm", lambda a, x, w: torch.addmm(a, x, w, alpha=0.5), added, first, p.plain_of((inner, 2)))
     elif wanted == "twin":
-        second = p.real(lambda twin: twin.ndim == first.ndim and (twin.shape[-1] == inner or twin.shape[-2:-1] == (inner,)))
+        second = p.real(
+            lambda twin: twin.ndim == first.ndim and (twin.shape[-1] == inner or twin.shape[-2:-1] == (inner,))
+        )
         functions = [lambda x, y: x @ y.mT, lambda x, y: x @ y, lambda x, y: torch.bmm(x, y.transpose(1, 2)), lambda x, y: x.mT @ y,
                      lambda x, y: torch.baddbmm(x.new_ones(1), x, y.transpose(1, 2)), lambda x, y: torch.baddbmm(x @ y.mT, x, y.mT)]  # fmt: skip
         p.run("products", p.rng.choice(functions), first, second)
     else:
-        p.run("matmul any", p.rng.choice([torch.matmul, torch.mm, torch.bmm]), first, p.real(lambda twin: twin.ndim > 0))
+        p.run(
+            "matmul any", p.rng.choice([torch.matmul, torch.mm, torch.bmm]), first, p.real(lambda twin: twin.ndim > 0)
+        )
 
 
 @operation(4)
@@ -312,13 +361,25 @@ def layer(p: Program) -> None:
     width = own.shape[-1]
     channels = own.shape[1]
     training = p.rng.random() < 0.6
-    kind = p.rng.choice(["layer_norm", "batch_norm", "group_norm", "prelu", "instance_norm", "rms_norm", "bilinear", "conv1d", "embedding"])
+    kind = p.rng.choice(
+        [
+            "layer_norm",
+            "batch_norm",
+            "group_norm",
+            "prelu",
+            "instance_norm",
+            "rms_norm",
+            "bilinear",
+            "conv1d",
+            "embedding",
+        ]
+    )
     if kind == "layer_norm":
         axes = p.rng.choice([1, 1, own.ndim - 1])
         shape = tuple(own.shape[-axes:])
         p.run("layer_norm", lambda x, w: functional.layer_norm(x, shape, w.expand(shape)), own, p.plain_of(shape))
     elif kind == "rms_norm":
-        p.run("rms_norm", lambda x: functional.rms_norm(x, (width,)), own)
+        p.run("rms_norm", lambda x: functional.rms_norm(x, (width,), eps=1e-3), own)
     elif kind == "batch_norm":
         running = [torch.zeros(channels, dtype=torch.float64), torch.ones(channels, dtype=torch.float64)]
 
@@ -330,7 +391,12 @@ def layer(p: Program) -> None:
         p.run(f"batch_norm {training}", normalised, own, p.plain_of((channels,)), p.plain_of((channels,)))
     elif kind == "group_norm":
         groups = p.rng.choice([1, channels, 2])
-        p.run(f"group_norm {groups}", lambda x, w: functional.group_norm(x, groups, w, eps=1e-3), own, p.plain_of((channels,)))
+        p.run(
+            f"group_norm {groups}",
+            lambda x, w: functional.group_norm(x, groups, w, eps=1e-3),
+            own,
+            p.plain_of((channels,)),
+        )
     elif kind == "instance_norm":
         p.run("instance_norm", lambda x: functional.instance_norm(x, eps=1e-3), own)
     elif kind == "prelu":
@@ -350,7 +416,11 @@ def layer(p: Program) -> None:
 @operation(4)
 def attend(p: Program) -> None:
     query = p.real(lambda twin: 2 < twin.ndim)
-    key = p.real(lambda twin: twin.ndim == query.ndim and twin.shape[-1] == query.shape[-1]) if p.rng.random() < 0.6 else query
+    key = (
+        p.real(lambda twin: twin.ndim == query.ndim and twin.shape[-1] == query.shape[-1])
+        if p.rng.random() < 0.6
+        else query
+    )
     value = key if p.rng.random() < 0.7 else p.real(lambda twin: twin.shape == key.shape)
     mask = p.plain_of(p.rng.choice([(query.shape[-2], key.shape[-2]), (query.shape[0], 1, key.shape[-2]), ()]))
     if p.rng.random() < 0.5:
@@ -368,11 +438,14 @@ def multi_head(p: Program) -> None:
     heads = 2 if width % 2 == 0 else 1
     weights, average, batch_first = (p.rng.random() < 0.5 for _ in range(3))
 
+    def hidden(k: Any) -> Any:  # the first position is always seen: attention over nothing is no number
+        return ((k > 1.5).all(-1) & (torch.arange(k.shape[0]) > 0).unsqueeze(1)).transpose(0, 1)
+
     def attention(q: Any, k: Any, w: Any, b: Any, o: Any) -> Any:
         if batch_first:
             q, k = q.transpose(0, 1), k.transpose(0, 1)
         out = functional.multi_head_attention_forward(
-            q, k, k, width, heads, w, b, None, None, False, 0.0, o, None, True, (k > 1.5).all(-1).transpose(0, 1), weights,
+            q, k, k, width, heads, w, b, None, None, False, 0.0, o, None, True, hidden(k), weights,
             average_attn_weights=average,
         )  # fmt: skip
         return tuple(part for part in out if part is not None)
@@ -409,7 +482,9 @@ def change_by(p: Program) -> None:
     if not p.writes:
         raise NoStep
     own = p.real(lambda twin: twin.plain.grad_fn is not None)
-    other = p.plain_of(operand_shape(p, own)) if p.rng.random() < 0.5 else p.real(lambda twin: fits(own, twin), folded=0.6)
+    other = (
+        p.plain_of(operand_shape(p, own)) if p.rng.random() < 0.5 else p.real(lambda twin: fits(own, twin), folded=0.6)
+    )
     chosen = p.rng.randrange(len(IN_PLACE_TWO))
     p.run(f"in place by {chosen}", IN_PLACE_TWO[chosen], own, other, writes=True)
 

@@ -110,7 +110,7 @@ def pointwise(call: Call) -> Any:
         if isinstance(other, LazyConcat):
             if not _alike(first, other):
                 return Why("concatenations of different parts")
-        elif not isinstance(other, Tensor) or _by_sample(other, first) or other.dim() > first.ndim:
+        elif not isinstance(other, Tensor) or _by_sample(other, first) or not _fits(other, first):
             return Why("an operand is per sample")
     inplace = bool(call.kwargs.get("inplace"))
     if inplace and first is not call.args[0]:
@@ -174,6 +174,11 @@ def _alike(first: LazyConcat, other: LazyConcat) -> bool:
 def _by_sample(other: Tensor, lazy: LazyConcat) -> bool:
     place = lazy.batch_axis - lazy.ndim
     return -place <= other.dim() and other.shape[place] != 1
+
+
+def _fits(other: Tensor, lazy: LazyConcat) -> bool:
+    place = lazy.axis - lazy.ndim
+    return other.dim() <= lazy.ndim and (-place > other.dim() or other.shape[place] in (1, lazy.shape[place]))
 
 
 def _part(given: Any, lazy: LazyConcat, number: int, columns: tuple[int, int]) -> Any:

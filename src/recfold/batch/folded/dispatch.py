@@ -118,16 +118,16 @@ def _answer(call: Call) -> Any:
     if call.kwargs.get("out") is not None:
         _check_out(call)
     operands = call.operands()
-    empty = False
+    few = False
     for operand in operands:
         if isinstance(operand, likes.TensorLike):
             operand.check_unchanged()
-            empty = empty or 0 in operand.shape
+            few = few or 0 in operand.shape or any(index.num_samples == 1 for index in operand.indexes)
     answer: Any = Why("no rule for it")
     copies: Copies = []
     if call.name is not None:
         if any(isinstance(given, likes.Lazy) for given in operands):
-            for lazy_rule in () if empty else LAZY_RULES.get(call.name, ()):
+            for lazy_rule in () if few else LAZY_RULES.get(call.name, ()):
                 answer = lazy_rule(call)
                 if not isinstance(answer, Why):
                     return answer
@@ -137,8 +137,8 @@ def _answer(call: Call) -> Any:
                     watch.unfolded(answer.reason)
                     return _lent(call.run(), copies)
         own = RULES.get(call.name)
-        if empty and call.name not in IN_PLACE:
-            answer = Why("it has no entries")
+        if few and call.name not in IN_PLACE:
+            answer = Why("there is one sample, or none")
         elif own is not None and not any(isinstance(given, likes.Lazy) for given in call.operands()):
             answer = own(call)
             if not isinstance(answer, Why):

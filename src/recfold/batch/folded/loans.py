@@ -22,7 +22,8 @@ class Loans:
         self._copies: list[tuple[weakref.ref[Tensor], int]] = []
 
     def lend(self, copy: Tensor) -> None:
-        """Remember a copy."""
+        """Remember a copy: by what it is a view of, which lives as long as any view."""
+        copy = copy._base if copy._base is not None else copy
         self._copies = [known for known in self._copies if known[0]() is not None]
         self._copies.append((weakref.ref(copy), _version(copy)))
 

@@ -62,6 +62,8 @@ def _product(call: Call, left: Any, right: Any) -> Any:
         if isinstance(vector, Folded) or not isinstance(other, Folded):
             return SUMMED
         return _kept(call, other, lambda out: other.batch_axis)
+    if call.name == "bmm" and not (isinstance(left, Folded) and isinstance(right, Folded)):
+        return Why("an operand is per sample")
     return row_wise(call, last_free=2)
 
 
@@ -72,6 +74,8 @@ def _kept(call: Call, own: Folded, axis: Any) -> Any:
 
 @rule("baddbmm")
 def baddbmm(call: Call) -> Any:
+    if not all(isinstance(operand, Folded) for operand in call.operands()[1:]):
+        return Why("an operand is per sample")
     return row_wise(call, last_free=2)
 
 

@@ -119,7 +119,6 @@ NAMES = _names()
 """Function -> its name."""
 
 
-
 def _inplace_flags() -> dict[Callable[..., Any], int]:
     flags: dict[Callable[..., Any], int] = {}
     for func in vars(functional).values():

@@ -9,6 +9,7 @@ from recfold.batch.folded.align import on_values, per_sample, row_wise, under
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.names import IN_PLACE, NAMES, POINTWISE
+from recfold.batch.folded.tensor_like import plain
 from recfold.spec import InputError
 
 
@@ -44,6 +45,9 @@ def in_place(call: Call) -> Any:
     if not isinstance(own, Folded):
         return Why("an ordinary tensor is written to")
     loans.check_writing(own.values)
+    if own.num_samples == 0:
+        call.mapped(plain).run()  # what torch refuses is refused; there is nothing to change
+        return own
     place = own.batch_axis - own.ndim
     for other in call.operands()[1:]:
         if isinstance(other, Folded):

@@ -11,6 +11,7 @@ from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part, clusters
+from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.tensor_like import Lazy
 
 
@@ -20,13 +21,15 @@ class LazyProducts(Lazy):
     Args:
         stack: [B, F, D], lazy along F.
         flat: whether the last two axes are one.
+        loans: of what it is a view of.
     """
 
-    __slots__ = ("flat", "stack")
+    __slots__ = ("flat", "loans", "stack")
 
-    def __init__(self, stack: LazyConcat, flat: bool = False) -> None:
+    def __init__(self, stack: LazyConcat, flat: bool = False, loans: Loans | None = None) -> None:
         self.stack = stack
         self.flat = flat
+        self.loans = Loans() if loans is None else loans
 
     @property
     def shape(self) -> torch.Size:
@@ -42,10 +45,10 @@ class LazyProducts(Lazy):
         return self.stack.indexes
 
     def check_unchanged(self) -> None:
-        self.stack.check_unchanged()
+        self.loans.check_reading()
 
     def lend(self, copy: Tensor) -> None:
-        """Nothing: products cannot be changed in place."""
+        self.loans.lend(copy)
 
     def settled(self) -> Any:
         """All products."""
@@ -95,7 +98,7 @@ def reshaped(call: Call) -> Any:
     else:
         shape = list(sequence_of(call.args[1])) if len(call.args) == 2 else list(call.args[1:])
         whole = len(shape) == 2 and shape[0] in (own.shape[0], -1) and shape[1] in (own.shape[1] ** 2, -1)
-    return LazyProducts(own.stack, flat=True) if whole else Why("the pairs are arranged otherwise")
+    return LazyProducts(own.stack, flat=True, loans=own.loans) if whole else Why("the pairs are arranged otherwise")
 
 
 @rule("getitem", "index_select", lazy=True)

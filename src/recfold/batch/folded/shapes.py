@@ -10,6 +10,7 @@ from recfold.batch.folded import loans
 from recfold.batch.folded.align import on_values
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.tensor_like import plain
 
 CUT = Why("the batch axis is merged with others or cut")
 
@@ -172,6 +173,8 @@ def setitem(call: Call) -> Any:
     own, given, value = call.args
     if not isinstance(own, Folded):
         return Why("an ordinary tensor is written to")
+    if own.num_samples == 0:
+        return call.mapped(plain).run()  # what torch refuses is refused; there is nothing to change
     place = getitem_place(own, given)
     if place is None:
         return Why("it writes to chosen samples")

@@ -1,6 +1,8 @@
 """What stands for a tensor without being one: the attributes, methods and operators that modules ask a tensor for."""
 
+import dis
 import functools
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -162,6 +164,17 @@ class TensorLike(ABC):
     retain_grad = register_hook = requires_grad_
 
     def __len__(self) -> int:
+        """Size of the first axis.
+
+        Raises:
+            InputError: an ordinary tensor is indexed with this one. Torch asks whether it is a list of indices, one per
+                axis; told that it has no length, torch takes it as one index, by way of `__array__`.
+        """
+        if _subscripts(sys._getframe(1)):
+            raise InputError(
+                f"an ordinary tensor is indexed with a {type(self).__name__} one, which it cannot take",
+                todo="call .unfold() on the index, or use torch.nn.functional.embedding to look rows up",
+            )
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
@@ -204,6 +217,19 @@ class TensorLike(ABC):
         if name in ("data", "grad"):
             raise InputError(f"{name} of a {type(self).__name__} tensor cannot be set", todo="set it on .unfold()")
         object.__setattr__(self, name, value)
+
+
+def _subscripts(frame: Any) -> bool:
+    """Whether a frame is at `a[b]` or `a[b] = c`: asking b for its length is then torch's doing."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    if at < 0:
+        return False
+    name = dis.opname[code[at]]
+    return name in ("BINARY_SUBSCR", "STORE_SUBSCR") or (name == "BINARY_OP" and code[at + 1] == _SUBSCRIPT)
+
+
+_SUBSCRIPT = 26
+"""Argument of BINARY_OP for `a[b]`, from Python 3.14 on."""
 
 
 def _called(method: Callable[..., Any], own: TensorLike, *args: Any, **kwargs: Any) -> Any:
