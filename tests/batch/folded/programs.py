@@ -174,7 +174,9 @@ class Program:
             if writes:
                 raise Stop from None
             raise
-        except Exception:
+        except Exception as error:
+            if writes and _only_of_memory(error):
+                raise Stop from None
             if plain_error is None:
                 raise
             if writes:

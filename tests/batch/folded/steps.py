@@ -107,7 +107,7 @@ def along(p: Program) -> None:
         lambda x: functional.softmax(x, axis), lambda x: x.log_softmax(dim=axis), lambda x: x.cumsum(axis),
         lambda x: torch.sort(x, dim=axis, descending=True)[0], lambda x: x.sort(axis), lambda x: x.topk(1, axis),
         lambda x: x.flip(axis), lambda x: torch.flip(x, (axis, )), lambda x: x.roll(size, axis), lambda x: x.roll(1),
-        lambda x: x.cummax(axis), lambda x: x.argsort(axis), lambda x: functional.normalize(x, dim=axis),
+        lambda x: x.cummax(axis), lambda x: x.argsort(axis), lambda x: functional.normalize(x, dim=axis, eps=1e-3),
         lambda x: x.diff(dim=axis), lambda x: x.repeat_interleave(2, axis), lambda x: torch.repeat_interleave(x, 2),
         lambda x: functional.glu(x, axis), lambda x: x.split(size, axis), lambda x: torch.chunk(x, size, dim=axis),
         lambda x: torch.tensor_split(x, size, dim=axis), lambda x: x.unbind(axis), lambda x: list(x),
@@ -294,7 +294,7 @@ def interact(p: Program) -> None:
 @operation(8)
 def product(p: Program) -> None:
     first = p.real(lambda twin: twin.ndim > 0)
-    wanted = p.rng.choice(["linear", "plain", "twin", "columns", "vector", "addmm", "any"])
+    wanted = p.rng.choice(["linear", "plain", "twin", "columns", "vector", "addmm", "any", "tensordot"])
     inner = first.shape[-1]
     if wanted == "linear":
         weight, bias = p.plain_of((p.rng.choice([1, 3, 5]), inner)), p.plain_of((1,))
@@ -322,6 +322,12 @@ def product(p: Program) -> None:
             ]
         )
         p.run("plain @", operator.matmul, p.plain_of(shape), first)
+    elif wanted == "tensordot":
+        other, axis = p.plain_of((2, inner)), p.axis(first.ndim)
+        functions = [
+            lambda x, y: torch.tensordot(x, y, dims=([-1], [1])), lambda x, y: torch.tensordot(y, x, ([1], [axis])), lambda x, y: torch.tensordot(x, y.T, 1),
+        ]  # fmt: skip
+        p.run("tensordot", p.rng.choice(functions), first, other)
     elif wanted == "vector":
         p.run("mv", p.rng.choice([torch.matmul, torch.mv]), first, p.plain_of((inner,)))
     elif wanted == "addmm":

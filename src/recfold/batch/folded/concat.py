@@ -11,7 +11,7 @@ from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part
 from recfold.batch.folded.names import IN_PLACE, NAMES, POINTWISE
 from recfold.batch.folded.shapes import resolved
-from recfold.batch.folded.tensor_like import Lazy
+from recfold.batch.folded.tensor_like import Lazy, TensorLike
 from recfold.batch.refinement import check_same_batch
 
 
@@ -256,7 +256,9 @@ def getitem(call: Call) -> Any:
     if not isinstance(own, LazyConcat):
         return Why("an ordinary tensor is indexed with a concatenation")
     items = list(given) if isinstance(given, tuple) else [given]
-    if Ellipsis in [item for item in items if not isinstance(item, (Tensor, list))]:
+    if any(isinstance(item, TensorLike) for item in items):
+        return Why("its index is folded")
+    if any(item is Ellipsis for item in items):
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (own.ndim - len(items) + 1)
     items += [slice(None)] * (own.ndim - len(items))

@@ -87,6 +87,10 @@ def dispatch(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         InputError: the call would bypass folding and lose gradients (a custom autograd function, reentrant
             checkpointing, a scripted module), or would write per-sample values into folded rows.
     """
+    if torch.compiler.is_compiling():
+        from recfold.batch.folded.compiled import uncompiled  # loaded by `Folded`
+
+        return uncompiled(func, args, kwargs)
     refuse_autograd_function()
     if isinstance(func, (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch.ScriptMethod)):
         raise InputError(
@@ -125,19 +129,20 @@ def _answer(call: Call) -> Any:
             few = few or 0 in operand.shape or any(index.num_samples == 1 for index in operand.indexes)
     answer: Any = Why("no rule for it")
     copies: Copies = []
-    if call.name is not None:
+    name = call.name
+    if name is not None:
         if any(isinstance(given, likes.Lazy) for given in operands):
-            for lazy_rule in () if few else LAZY_RULES.get(call.name, ()):
+            for lazy_rule in () if few else LAZY_RULES.get(name, ()):
                 answer = lazy_rule(call)
                 if not isinstance(answer, Why):
                     return answer
-            if call.name not in IN_PLACE and not call.kwargs.get("inplace"):
+            if name not in IN_PLACE and not call.kwargs.get("inplace"):
                 call = call.mapped(lambda given: _settled(given, copies))
                 if not any(isinstance(given, likes.TensorLike) for given in call.operands()):
                     watch.unfolded(answer.reason)
                     return _lent(call.run(), copies)
-        own = RULES.get(call.name)
-        if few and call.name not in IN_PLACE:
+        own = RULES.get(name)
+        if few and name not in IN_PLACE:
             answer = Why("there is one sample, or none")
         elif own is not None and not any(isinstance(given, likes.Lazy) for given in call.operands()):
             answer = own(call)
@@ -172,6 +177,11 @@ def unfold_all(call: Call, why: Why, copies: Copies) -> Any:
         raise InputError(
             f"{name.strip('_')} cannot be done in place on a Folded tensor: {why.reason}",
             todo="use the form that is not in place, or call .unfold() first",
+        )
+    if call.func is torch.autograd.grad and likes.tensor_likes(call.arg(1, "inputs")):
+        raise InputError(
+            "a gradient with respect to a Folded tensor is asked for, which is no leaf of the graph",
+            todo="ask for that of its .values, or of the tensor it was made from",
         )
     _check_batches(call)
     watch.unfolded(why.reason)

@@ -1,5 +1,7 @@
 """Folded: a dense tensor held once per distinct row."""
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,9 @@ from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded import loans
 from recfold.batch.folded.tensor_like import TensorLike
 from recfold.spec import InputError
+
+
+_COMPILED = "recfold.batch.folded.compiled"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +56,8 @@ class Folded(TensorLike):
             )
         if self.batch_axis < 0:
             object.__setattr__(self, "batch_axis", self.batch_axis + ndim)
+        if "torch._dynamo" in sys.modules and _COMPILED not in sys.modules:
+            importlib.import_module(_COMPILED)  # while nothing is compiled: it cannot be loaded in the midst of that
 
     @property
     def num_samples(self) -> int:

@@ -1,6 +1,7 @@
 """LazyConcat: parts under different indexes side by side, nothing copied yet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ Part = Any
 """Folded or Tensor: either takes a tensor's place."""
 
 
+@dataclass(init=False, eq=False, repr=False)  # DistributedDataParallel looks for an output's tensors in its fields
 class LazyConcat(Lazy):
     """Stands for the concatenation of parts, Folded or per sample, along an axis that is not the batch's.
 
@@ -34,6 +36,8 @@ class LazyConcat(Lazy):
     """
 
     __slots__ = ("_versions", "axis", "batch_axis", "loans", "order", "parts", "viewed")
+
+    parts: tuple[Part, ...]
 
     def __init__(self, parts: Sequence[Part], axis: int, batch_axis: int, order: Tensor | None = None) -> None:
         self.parts = tuple(parts)
@@ -161,6 +165,9 @@ class LazyConcat(Lazy):
 
     def _ordered(self, values: Tensor) -> Tensor:
         return values if self.order is None else values.index_select(self.axis, self.order)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyConcat, (self.fresh_parts(), self.axis, self.batch_axis, self.order)
 
     def __repr__(self) -> str:
         return f"LazyConcat(shape={list(self.shape)}, parts={[tuple(part.shape) for part in self.parts]})"

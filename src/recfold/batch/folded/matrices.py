@@ -115,3 +115,22 @@ def einsum(call: Call) -> Any:
         return index
     found = torch.einsum(equation, *(under(o, index) if isinstance(o, Folded) else o for o in operands))
     return Folded(found, index, right.index(letter))
+
+
+@rule("tensordot")
+def tensordot(call: Call) -> Any:
+    left, right, dims = call.arg(0, "a"), call.arg(1, "b"), call.arg(2, "dims", 2)
+    if isinstance(left, Folded) and isinstance(right, Folded):
+        return Why("both operands are folded")
+    if isinstance(dims, int):
+        summed: tuple[list[int], list[int]] = (list(range(left.ndim - dims, left.ndim)), list(range(dims)))
+    elif isinstance(dims, (tuple, list)) and len(dims) == 2 and not isinstance(dims[0], int):
+        summed = (list(dims[0]), list(dims[1]))
+    else:
+        return Why("its axes are no lists")
+    own, axes = (left, summed[0]) if isinstance(left, Folded) else (right, summed[1])
+    axes = [axis % own.ndim for axis in axes]
+    if own.batch_axis in axes:
+        return SUMMED
+    before = 0 if own is left else left.ndim - len(summed[0])
+    return _kept(call, own, lambda out: before + own.batch_axis - sum(axis < own.batch_axis for axis in axes))

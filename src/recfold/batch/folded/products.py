@@ -1,6 +1,7 @@
 """The dot interaction of a lazy stack: pairs of folded vectors on distinct rows, others on samples."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.tensor_like import Lazy
 
 
+@dataclass(init=False, eq=False, repr=False)  # DistributedDataParallel looks for an output's tensors in its fields
 class LazyProducts(Lazy):
     """Stands for `stack @ stack.transpose(1, 2)`, [B, F, F], or flat [B, F x F]; computed for the pairs asked for.
 
@@ -26,10 +28,15 @@ class LazyProducts(Lazy):
 
     __slots__ = ("flat", "loans", "stack")
 
+    stack: LazyConcat
+
     def __init__(self, stack: LazyConcat, flat: bool = False, loans: Loans | None = None) -> None:
         self.stack = stack
         self.flat = flat
         self.loans = Loans() if loans is None else loans
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyProducts, (self.stack, self.flat)
 
     @property
     def shape(self) -> torch.Size:

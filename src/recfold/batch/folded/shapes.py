@@ -10,7 +10,7 @@ from recfold.batch.folded import loans
 from recfold.batch.folded.align import on_values
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
-from recfold.batch.folded.tensor_like import plain
+from recfold.batch.folded.tensor_like import TensorLike, plain
 
 CUT = Why("the batch axis is merged with others or cut")
 
@@ -199,10 +199,10 @@ def getitem_place(own: Folded, given: Any) -> int | None:
     where the first of them stands, or in front where something stands between them.
     """
     items = list(given) if isinstance(given, tuple) else [given]
-    if any(isinstance(item, (Folded, bool)) for item in items):
+    if any(isinstance(item, (TensorLike, bool)) for item in items):
         return None
     taken = sum(item is not None and item is not Ellipsis for item in items)
-    if Ellipsis in [item for item in items if not isinstance(item, (Tensor, list))]:
+    if any(item is Ellipsis for item in items):
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (own.ndim - taken)
     else:

@@ -37,6 +37,10 @@ class TensorLike(ABC):
         """The tensor it stands for, an ordinary one; with arguments, `torch.Tensor.unfold` of it."""
         if windows or kwargs:
             return calls.dispatch(torch.Tensor.unfold, (self, *windows), kwargs)
+        if torch.compiler.is_compiling():
+            from recfold.batch.folded.compiled import written_out
+
+            return written_out(self)
         calls.refuse_autograd_function()
         return self.written_out()
 
