@@ -49,7 +49,7 @@ def tensors(given: Any) -> list[Any]:
 def same(module: nn.Module, *inputs: Pair, training: bool = True, call: Callable[..., Any] | None = None) -> list[Any]:
     """Outputs and all gradients are equal; gives what came out of the folded run."""
     plain = copy.deepcopy(module.double()).train(training)
-    module.train(training)
+    module.train(training).zero_grad()
     run = call or (lambda own, *given: own(*given))
     found, expected = (tensors(run(m, *(p[side] for p in inputs))) for side, m in enumerate((module, plain)))
     assert len(found) == len(expected) > 0

@@ -133,7 +133,9 @@ def over_positions(call: Call) -> Any:
 @rule("embedding")
 def embedding(call: Call) -> Any:
     ids, weight = call.arg(0, "input"), call.arg(1, "weight")
-    if isinstance(weight, Folded) or call.arg(5, "scale_grad_by_freq", False):
+    if not isinstance(ids, Folded) or isinstance(weight, Folded):
+        return Why("its table is folded")
+    if call.arg(5, "scale_grad_by_freq", False) or call.arg(3, "max_norm") is not None:
         return Why("it looks at all samples")
     return on_values(call, ids.batch_axis)
 
