@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-collect_ignore = ["programs.py", "steps.py"]
-"""Loaded below, by path: they hold no tests."""
+collect_ignore = ["distributed.py", "programs.py", "steps.py"]
+"""They hold no tests: loaded below by path, or run as a process."""
 
 
 def _neighbour(name: str) -> ModuleType:
