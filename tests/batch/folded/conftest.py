@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-collect_ignore = ["distributed.py", "programs.py", "steps.py"]
+STEPS = ("steps_of_rows", "steps_of_shapes", "steps_of_products", "steps_that_write")
+collect_ignore = ["distributed.py", "programs.py", *(f"{name}.py" for name in STEPS)]
 """They hold no tests: loaded below by path, or run as a process."""
 
 
@@ -24,7 +25,8 @@ def _neighbour(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def programs() -> ModuleType:
-    """programs.py, with all operations of steps.py."""
+    """programs.py, with all operations."""
     machine = _neighbour("programs")
-    _neighbour("steps")
+    for name in STEPS:
+        _neighbour(name)
     return machine

@@ -1,6 +1,6 @@
 """One of two processes that train a model whose output is folded, joined or products; prints its gradients.
 
-    python distributed.py meeting_file rank
+python distributed.py meeting_file rank
 """
 
 import json

@@ -266,6 +266,53 @@ def run_program(rng: Random, noise: int, most_steps: int = 12) -> Program:
     return program
 
 
+def operand_shape(p: Program, to: Twin) -> tuple[int, ...]:
+    """The shape of an operand that broadcasts with another; leading axes more or fewer."""
+    shape = [size if p.rng.random() < 0.6 else 1 for size in to.shape]
+    cut = p.rng.randrange(len(shape) + 1) if p.rng.random() < 0.5 else 0
+    extra = [p.rng.choice([1, 2, max(1, p.num_samples)])] if p.rng.random() < 0.2 and cut == 0 else []
+    return (*extra, *shape[cut:])
+
+
+def fits(first: Twin, second: Twin) -> bool:
+    try:
+        return torch.broadcast_shapes(first.shape, second.shape).numel() <= 5000
+    except RuntimeError:
+        return False
+
+
+def drawn_index(p: Program, shape: torch.Size, *, simple: bool = False) -> Any:
+    """What may stand in brackets."""
+    items: list[Any] = []
+    kinds = (
+        ["all", "all", "all", "slice", "int"]
+        if simple
+        else ["all", "all", "all", "slice", "int", "list", "tensor", "mask", "wide"]
+    )
+    for size in shape[: p.rng.randrange(len(shape) + 1)]:
+        kind = p.rng.choice(kinds)
+        if kind == "all":
+            items.append(slice(None))
+        elif kind == "slice":
+            items.append(
+                p.rng.choice([slice(1, None), slice(None, -1), slice(0, 2), slice(None, None, 2), slice(0, size)])
+            )
+        elif kind == "mask":
+            items.append(torch.tensor([p.rng.random() < 0.5 for _ in range(size)]))
+        elif size == 0:
+            items.append(slice(None))
+        elif kind == "int":
+            items.append(p.rng.randrange(-size, size))
+        else:
+            chosen = [p.rng.randrange(size) for _ in range(2)]
+            items.append(chosen if kind == "list" else torch.tensor(chosen if kind == "tensor" else [chosen]))
+    if p.rng.random() < 0.2:
+        items.insert(p.rng.randrange(len(items) + 1), Ellipsis)
+    if p.rng.random() < 0.2:
+        items.insert(p.rng.randrange(len(items) + 1), None)
+    return items[0] if len(items) == 1 and p.rng.random() < 0.7 else tuple(items)
+
+
 def _assert_near(found: Tensor, right: Tensor, scale: float, where: str, within: float) -> None:
     if not right.is_floating_point():
         assert torch.equal(found, right), where
@@ -276,7 +323,7 @@ def _assert_near(found: Tensor, right: Tensor, scale: float, where: str, within:
 
 
 def _only_of_memory(error: Exception) -> bool:
-    """Torch refuses because of how a tensor lies in memory, or of what was changed in place; folded it lies otherwise."""
+    """Torch refuses because of how a tensor lies in memory, or of what was changed in place: not so if folded."""
     told = (
         "view size is not compatible",
         "modified by an inplace",

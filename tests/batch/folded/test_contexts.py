@@ -206,7 +206,7 @@ MIXING: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.parametrize("name", MIXING)
 def test_two_batches_cannot_be_mixed(name: str) -> None:
     one, other = (Folded(torch.randn(ROWS, WIDTH), index(batch=object())) for _ in range(2))
-    with pytest.raises(InputError, match="different batches|has another index"):
+    with pytest.raises(InputError, match=r"different batches|has another index"):
         MIXING[name](one, other)
 
 

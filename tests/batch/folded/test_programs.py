@@ -11,7 +11,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 RANDOMS = st.randoms(use_true_random=False)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(rng=RANDOMS, noise=SEEDS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_random_programs_equal_the_plain_ones(programs: ModuleType, rng: Random, noise: int) -> None:
@@ -22,7 +22,7 @@ def test_random_programs_equal_the_plain_ones(programs: ModuleType, rng: Random,
 def test_hundreds_of_seeded_programs(programs: ModuleType) -> None:
     """Long ones, whose choices are spread evenly; most of what they give is folded."""
     ran_folded, steps = 0, 0
-    for seed in range(400):
+    for seed in range(600):
         program = programs.run_program(Random(seed), seed)
         ran_folded += program.ran_folded
         steps += len(program.steps)

@@ -62,7 +62,7 @@ def test_other_draws_are_per_sample(draw: Any) -> None:
 
 
 def test_dropout_keeps_its_share_and_its_mean() -> None:
-    """As often as the plain one, independent from sample to sample: one mask in four meets between two samples at 0.5."""
+    """As often as the plain one, independent from sample to sample: a quarter is kept in both of two samples."""
     torch.manual_seed(0)
     kept = functional.dropout(Folded(torch.ones(2, 20_000), INDEX), 0.5) != 0
     assert 0.48 < kept.float().mean() < 0.52

@@ -389,9 +389,9 @@ def batch_norm(call: Call) -> Any:
     for part, width in zip(own.fresh_parts(), own.widths, strict=True):
         mean, var, weight, bias = (None if own is None else own[start : start + width] for own in channels)
         # as copies: the backward of one part must not see that the next one changes the same tensor
-        kept = [None if given is None else given.clone() for given in (mean, var)]
-        parts.append(torch.nn.functional.batch_norm(part, *kept, weight, bias, training, momentum, eps))
-        for given, new in zip((mean, var), kept, strict=True):
+        new_mean, new_var = (None if given is None else given.clone() for given in (mean, var))
+        parts.append(torch.nn.functional.batch_norm(part, new_mean, new_var, weight, bias, training, momentum, eps))
+        for given, new in ((mean, new_mean), (var, new_var)):
             if training and given is not None and new is not None:
                 given.copy_(new)
         start += width

@@ -14,7 +14,6 @@ from recfold.batch.folded import loans
 from recfold.batch.folded.tensor_like import TensorLike
 from recfold.spec import InputError
 
-
 _COMPILED = "recfold.batch.folded.compiled"
 
 

@@ -61,7 +61,8 @@ OTHERS = words("""
     gather take_along_dim index_select repeat_interleave narrow select split chunk tensor_split unbind
     transpose swapaxes swapdims permute movedim moveaxis t adjoint unsqueeze squeeze view reshape flatten unflatten
     expand expand_as view_as repeat tile cat concat concatenate stack pad
-    linear bilinear matmul mm bmm baddbmm addmm einsum mv tensordot scaled_dot_product_attention multi_head_attention_forward
+    linear bilinear matmul mm bmm baddbmm addmm einsum mv tensordot
+    scaled_dot_product_attention multi_head_attention_forward
     layer_norm rms_norm group_norm instance_norm batch_norm
     embedding one_hot prelu
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d avg_pool1d avg_pool2d max_pool1d max_pool2d
