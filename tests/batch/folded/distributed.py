@@ -4,6 +4,7 @@ python distributed.py meeting_file rank
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -56,8 +57,10 @@ def main(meeting: str, rank: int) -> None:
             runs = [gradients(kind, unused, fold, rank) for fold in (True, False)]
             near = all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*runs, strict=True))
             found.append({"unused": unused, "kind": kind, "near": near, "total": float(runs[0][0].sum())})
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # the reducers' threads may outlive the group, and then end the process with an abort
 
 
 if __name__ == "__main__":

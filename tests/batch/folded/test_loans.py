@@ -150,3 +150,16 @@ def test_an_ordinary_tensor_indexed_with_a_folded_one() -> None:
     table[ids] = -1.0
     assert table[:, 0].tolist() == [0.0, -1.0, 4.0, 6.0, -1.0, 10.0]
     assert len(ids) == 6
+
+
+@pytest.mark.parametrize("make", [folded, joined])
+@pytest.mark.parametrize("name", COPIED)
+def test_copies_in_a_views_stead_see_each_other(name: str, make: Callable[[], Any]) -> None:
+    """They are views of one copy: ordinary tensors, whose reading nobody can refuse."""
+    x, plain = make(), make().unfold()
+    found, right = ((own[:3], COPIED[name](own)) for own in (x, plain))
+    for one, other in (found, right):
+        one.add_(1.0)
+        other.mul_(2.0)
+    assert torch.equal(found[0], right[0])
+    assert torch.equal(found[1], right[1])

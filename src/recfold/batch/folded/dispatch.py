@@ -158,7 +158,8 @@ Copies = list[tuple["likes.TensorLike", Any]]
 def _settled(given: Any, copies: Copies) -> Any:
     if not isinstance(given, likes.Lazy):
         return given
-    found = given.settled()
+    found = given.on_loan()
+    found = given.settled() if found is None else found
     copies.append((given, found))
     return found
 
@@ -189,7 +190,8 @@ def unfold_all(call: Call, why: Why, copies: Copies) -> Any:
     def unfolded(given: Any) -> Any:
         if not isinstance(given, likes.TensorLike):
             return given
-        found = given.unfold()
+        found = given.on_loan()
+        found = given.unfold() if found is None else found
         copies.append((given, found))
         copies.extend([(lazy, found) for lazy, settled in copies if settled is given])
         return found
@@ -206,7 +208,7 @@ def _lent(result: Any, copies: Copies) -> Any:
             for out in leaf.held if isinstance(leaf, likes.TensorLike) else (leaf,):
                 copied = copy.held if isinstance(copy, likes.TensorLike) else (copy,)
                 if any(loans.share_memory(out, tensor) for tensor in copied):
-                    own.lend(out)
+                    own.lend(out, None if isinstance(copy, likes.TensorLike) else copy)
     return result
 
 

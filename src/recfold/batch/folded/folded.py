@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,9 +83,17 @@ class Folded(TensorLike):
     def check_unchanged(self) -> None:
         loans.check_reading(self.values)
 
-    def lend(self, copy: Tensor) -> None:
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
         if not loans.share_memory(self.values, copy):  # a true view sees everything
-            loans.loans_of(self.values).lend(copy)
+            loans.loans_of(self.values).lend(copy, whole, self._key())
+
+    def on_loan(self) -> Tensor | None:
+        known = loans.known_loans(self.values)
+        return None if known is None else known.find(self._key())
+
+    def _key(self) -> Hashable:
+        values = self.values
+        return values.storage_offset(), values.size(), values.stride(), self.batch_axis, self.index.serial
 
     def written_out(self) -> Tensor:
         """The tensor it stands for; differentiable, see `FoldIndex.unfold`."""

@@ -1,6 +1,6 @@
 """LazyConcat: parts under different indexes side by side, nothing copied yet."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +73,15 @@ class LazyConcat(Lazy):
     def check_unchanged(self) -> None:
         self.loans.check_reading()
 
-    def lend(self, copy: Tensor) -> None:
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
         self.viewed = True
-        self.loans.lend(copy)
+        self.loans.lend(copy, whole, self._key())
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self._key())
+
+    def _key(self) -> Hashable:
+        return self.axis, self.batch_axis, self.shape, self.order is None
 
     def as_view(self, out: "LazyConcat") -> "LazyConcat":
         """One that torch would give as a view of this: neither may be changed in place any more."""

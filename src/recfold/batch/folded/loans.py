@@ -4,6 +4,7 @@ Writing to one of two such tensors would be seen in the other; here it is refuse
 """
 
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -13,19 +14,41 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from recfold.spec import InputError
 
 
+Geometry = tuple[torch.Size, tuple[int, ...], Any]
+"""Sizes, strides, offset."""
+
+
 class Loans:
     """What was copied from one tensor in a view's stead, as long as it is in use."""
 
-    __slots__ = ("_copies",)
+    __slots__ = ("_copies", "_wholes")
 
     def __init__(self) -> None:
         self._copies: list[tuple[weakref.ref[Tensor], int]] = []
+        self._wholes: dict[Hashable, tuple[weakref.ref[Tensor], Geometry]] = {}
 
-    def lend(self, copy: Tensor) -> None:
-        """Remember a copy: by what it is a view of, which lives as long as any view."""
+    def lend(self, copy: Tensor, whole: Tensor | None = None, key: Hashable = None) -> None:
+        """Remember a copy: by what it is a view of, which lives as long as any view.
+
+        Args:
+            whole: what the copy is a view of.
+            key: what `whole` stands for.
+        """
         copy = copy._base if copy._base is not None else copy
         self._copies = [known for known in self._copies if known[0]() is not None]
         self._copies.append((weakref.ref(copy), _version(copy)))
+        if whole is not None:
+            memory = whole._base if whole._base is not None else whole
+            geometry = (whole.size(), whole.stride(), whole.storage_offset())
+            self._wholes[(key, torch.is_grad_enabled())] = (weakref.ref(memory), geometry)
+
+    def find(self, key: Hashable) -> Tensor | None:
+        """The copy that was lent under this key, where views of it are in use."""
+        reference, geometry = self._wholes.get((key, torch.is_grad_enabled()), (None, None))
+        memory = None if reference is None else reference()
+        if memory is None or geometry is None:
+            return None
+        return memory if memory.size() == geometry[0] and memory.is_contiguous() else memory.as_strided(*geometry)
 
     def check_reading(self) -> None:
         """No copy was written to.
@@ -71,16 +94,24 @@ def loans_of(values: Tensor) -> Loans:
     return loans
 
 
+def known_loans(values: Tensor) -> Loans | None:
+    """The loans of values and of all views of them, if there are any."""
+    if not _BY_STORAGE:
+        return None
+    found = _BY_STORAGE.get(values.untyped_storage()._cdata)
+    return None if found is None else found[1]
+
+
 def check_reading(values: Tensor) -> None:
     """See `Loans.check_reading`."""
-    if _BY_STORAGE and (found := _BY_STORAGE.get(values.untyped_storage()._cdata)) is not None:
-        found[1].check_reading()
+    if (found := known_loans(values)) is not None:
+        found.check_reading()
 
 
 def check_writing(values: Tensor) -> None:
     """See `Loans.check_writing`."""
-    if _BY_STORAGE and (found := _BY_STORAGE.get(values.untyped_storage()._cdata)) is not None:
-        found[1].check_writing()
+    if (found := known_loans(values)) is not None:
+        found.check_writing()
 
 
 def share_memory(one: Tensor, other: Tensor) -> bool:

@@ -54,8 +54,11 @@ class LazyProducts(Lazy):
     def check_unchanged(self) -> None:
         self.loans.check_reading()
 
-    def lend(self, copy: Tensor) -> None:
-        self.loans.lend(copy)
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        self.loans.lend(copy, whole, self.flat)
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self.flat)
 
     def settled(self) -> Any:
         """All products."""

@@ -42,6 +42,7 @@ class TensorLike(ABC):
 
             return written_out(self)
         calls.refuse_autograd_function()
+        self.check_unchanged()
         return self.written_out()
 
     @abstractmethod
@@ -62,8 +63,16 @@ class TensorLike(ABC):
         """
 
     @abstractmethod
-    def lend(self, copy: Tensor) -> None:
-        """Remember a copy that stands in for a view of it."""
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        """Remember a copy that stands in for a view of it.
+
+        Args:
+            whole: all of it written out, which the copy is a view of.
+        """
+
+    @abstractmethod
+    def on_loan(self) -> Tensor | None:
+        """All of it written out, where views of that are in use: other views must be of the same memory."""
 
     @property
     @abstractmethod
