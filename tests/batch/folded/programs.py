@@ -158,6 +158,8 @@ class Program:
         Args:
             writes: it changes operands in place: the folded side may refuse that, and the program ends there.
         """
+        if writes:
+            self._refuse_siblings(operands[0])
         self.steps.append(f"{name} {[(_kind(twin.folded), tuple(twin.shape)) for twin in operands]}")
         plain_error: Exception | None = None
         try:
@@ -198,6 +200,15 @@ class Program:
             if right.numel() <= LARGEST:
                 self.pool.append(twin)
         return outputs
+
+    def _refuse_siblings(self, target: Twin) -> None:
+        """Ordinary tensors that were copied out of different views of one folded tensor do not see each other."""
+        if isinstance(target.folded, TensorLike):
+            return
+        for twin in self.pool:
+            shared = _same_memory(twin.plain, target.plain)
+            if shared and isinstance(twin.folded, Tensor) and not _same_memory(twin.folded, target.folded):
+                raise Stop
 
     def check(self, twin: Twin) -> None:
         where = "\n".join(self.steps)
@@ -274,6 +285,15 @@ def operand_shape(p: Program, to: Twin) -> tuple[int, ...]:
     return (*extra, *shape[cut:])
 
 
+def tilted(given: Any, axis: int) -> Any:
+    """Entries that are equal but for rounding are no longer: which of them is largest is then the same on both sides."""
+    if not -given.dim() <= axis < given.dim():
+        return given
+    shape = [1] * given.dim()
+    shape[axis] = given.shape[axis]
+    return given + torch.arange(given.shape[axis], dtype=torch.float64).mul(0.0137).sin().view(shape)
+
+
 def fits(first: Twin, second: Twin) -> bool:
     try:
         return torch.broadcast_shapes(first.shape, second.shape).numel() <= 5000
@@ -320,6 +340,10 @@ def _assert_near(found: Tensor, right: Tensor, scale: float, where: str, within:
     torch.testing.assert_close(
         found, right, rtol=within, atol=within * scale, equal_nan=True, msg=lambda text: f"{text}\n{where}"
     )
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _only_of_memory(error: Exception) -> bool:

@@ -4,7 +4,7 @@ import operator
 from typing import Any
 
 import torch
-from folded_programs import Program, fits, operand_shape, operation
+from folded_programs import Program, fits, operand_shape, operation, tilted
 from torch import nn
 from torch.nn import functional
 
@@ -28,7 +28,8 @@ BINARY = [
     torch.add, torch.sub, torch.mul, operator.add, operator.mul, operator.sub, torch.maximum, torch.minimum,
     lambda x, y: torch.where(x > 0.1, x, y), lambda x, y: x / (y.abs() + 1.0), lambda x, y: torch.lerp(x, y, 0.3),
     lambda x, y: torch.add(x, y, alpha=2.0), lambda x, y: torch.rsub(x, y), torch.atan2,
-    lambda x, y: x.masked_fill(y > 0.2, 0.5), lambda x, y: torch.clamp(x, min=y), torch.hypot,
+    lambda x, y: x.masked_fill(y > 0.2, 0.5), lambda x, y: torch.clamp(x, min=y),
+    lambda x, y: (x * x + y * y + 0.1).sqrt(),
     torch.fmax,
     lambda x, y: x.add(other=y), lambda x, y: x > y, lambda x, y: functional.mse_loss(x, y, reduction="none"),
     lambda x, y: torch.addcmul(x, y, y, value=0.5),
@@ -80,14 +81,16 @@ def reduce(p: Program) -> None:
     several = sorted(p.rng.sample(range(own.ndim), p.rng.randrange(1, own.ndim + 1)))
     functions: list[Any] = [
         lambda x: x.sum(axis, keepdim=keep), lambda x: torch.mean(x, dim=axis, keepdim=keep), lambda x: x.sum(several),
-        lambda x: torch.amax(x, several, keep), lambda x: x.max(axis), lambda x: torch.min(x, dim=axis, keepdim=keep),
-        lambda x: x.argmax(axis), lambda x: torch.logsumexp(x, several),
+        lambda x: torch.amax(x, several, keep), lambda x: tilted(x, axis).max(axis),
+        lambda x: torch.min(tilted(x, axis), dim=axis, keepdim=keep),
+        lambda x: tilted(x, axis).argmax(axis), lambda x: torch.logsumexp(x, several),
         lambda x: x.var(axis, unbiased=False, keepdim=keep),
         lambda x: x.norm(dim=axis), lambda x: torch.linalg.vector_norm(x, 2, axis), lambda x: (x > 0).any(axis),
         lambda x: (x > 0).all(axis, keep), lambda x: x.sum(), lambda x: x.mean(), lambda x: x.prod(axis),
-        lambda x: torch.count_nonzero(x > 0.0, dim=axis), lambda x: x.median(axis, keep),
+        lambda x: torch.count_nonzero(x > 0.0, dim=axis), lambda x: tilted(x, axis).median(axis, keep),
         lambda x: x.std(several, correction=0),
-        lambda x: torch.aminmax(x, dim=axis), lambda x: x.kthvalue(1, axis), lambda x: torch.nansum(x, axis),
+        lambda x: torch.aminmax(x, dim=axis), lambda x: tilted(x, axis).kthvalue(1, axis),
+        lambda x: torch.nansum(x, axis),
         lambda x: x.max(),
         lambda x: torch.sum(x, (axis,), dtype=torch.float32), lambda x: x.mean(several, keep), lambda x: x.sum(()),
         lambda x: torch.var_mean(x, dim=several, correction=0, keepdim=keep),
@@ -103,15 +106,18 @@ def along(p: Program) -> None:
     axis, size = p.axis(own.ndim), p.rng.choice([1, 2, 3])
     functions: list[Any] = [
         lambda x: functional.softmax(x, axis), lambda x: x.log_softmax(dim=axis), lambda x: x.cumsum(axis),
-        lambda x: torch.sort(x, dim=axis, descending=True)[0], lambda x: x.sort(axis), lambda x: x.topk(1, axis),
+        lambda x: torch.sort(tilted(x, axis), dim=axis, descending=True)[0], lambda x: tilted(x, axis).sort(axis),
+        lambda x: tilted(x, axis).topk(1, axis),
         lambda x: x.flip(axis), lambda x: torch.flip(x, (axis, )), lambda x: x.roll(size, axis), lambda x: x.roll(1),
-        lambda x: x.cummax(axis), lambda x: x.argsort(axis), lambda x: functional.normalize(x, dim=axis, eps=1e-3),
+        lambda x: tilted(x, axis).cummax(axis), lambda x: tilted(x, axis).argsort(axis),
+        lambda x: functional.normalize(x, dim=axis, eps=1e-3),
         lambda x: x.diff(dim=axis), lambda x: x.repeat_interleave(2, axis), lambda x: torch.repeat_interleave(x, 2),
         lambda x: functional.glu(x, axis), lambda x: x.split(size, axis), lambda x: torch.chunk(x, size, dim=axis),
         lambda x: torch.tensor_split(x, size, dim=axis), lambda x: x.unbind(axis), lambda x: list(x),
         lambda x: x.narrow(axis, 0, 1), lambda x: x.select(axis, -1), lambda x: torch.cumprod(x, dim=axis),
         lambda x: x.index_select(axis, torch.tensor([0, 0, x.shape[axis] - 1])), lambda x: x.tensor_split((1, 2), axis),
-        lambda x: x.gather(axis, x.argsort(axis)), lambda x: torch.take_along_dim(x, x.argsort(axis), axis),
+        lambda x: x.gather(axis, tilted(x, axis).argsort(axis)),
+        lambda x: torch.take_along_dim(x, tilted(x, axis).argsort(axis), axis),
         lambda x: torch.split(x, [1, x.shape[axis] - 1], axis), lambda x: torch.logcumsumexp(x, axis),
         lambda x: x.unfold(axis, 1, 1),
         lambda x: x.diff(n=1, dim=axis, prepend=x.narrow(axis, 0, 1)), lambda x: functional.softmin(x, dim=axis),

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,8 +93,8 @@ class Folded(TensorLike):
         return None if known is None else known.find(self._key())
 
     def _key(self) -> Hashable:
-        values = self.values
-        return values.storage_offset(), values.size(), values.stride(), self.batch_axis, self.index.serial
+        """The very tensor: another view of its memory may have other gradients."""
+        return weakref.ref(self.values), self.batch_axis, self.index.serial
 
     def written_out(self) -> Tensor:
         """The tensor it stands for; differentiable, see `FoldIndex.unfold`."""

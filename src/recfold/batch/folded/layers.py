@@ -58,6 +58,9 @@ def batch_norm(call: Call) -> Any:
         return Why("the ordinary function refuses a single value")
     if any(given is not None and given.numel() != own.shape[1] for given in (running_mean, running_var, weight, bias)):
         return Why("the ordinary function refuses wrong widths")
+    whole = own.values.dtype in (torch.float32, torch.float64)
+    if whole and any(given is not None and given.dtype != own.values.dtype for given in (running_mean, weight, bias)):
+        return Why("the ordinary function refuses mixed dtypes")
     values = own.values if own.values.dtype in (torch.float32, torch.float64) else own.values.float()
     columns = (1, -1, *(1,) * (own.ndim - 2))
     rest = tuple(axis for axis in range(own.ndim) if axis != 1)

@@ -48,7 +48,8 @@ class Loans:
         memory = None if reference is None else reference()
         if memory is None or geometry is None:
             return None
-        return memory if memory.size() == geometry[0] and memory.is_contiguous() else memory.as_strided(*geometry)
+        own = (memory.size(), memory.stride(), memory.storage_offset())
+        return memory if own == geometry else memory.as_strided(*geometry)
 
     def check_reading(self) -> None:
         """No copy was written to.
