@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.dispatch import Call, Why
-from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.folded import Folded, rows_along
 from recfold.batch.refinement import refined
 
 PAYS = 0.75
@@ -38,20 +38,23 @@ def under(folded: Folded, index: FoldIndex) -> Tensor:
     if folded.index is index:
         return folded.values
     rows = index.rows_of(folded.index)
-    if folded.batch_axis == 0:
+    if folded.batch_axis == 0 and folded.values.is_contiguous():
         return rows(folded.values)
-    return rows(folded.values.movedim(folded.batch_axis, 0)).movedim(0, folded.batch_axis)
+    return rows_along(folded.values, folded.batch_axis, rows.source_P, rows, lambda grad: rows.transposed()(grad))
 
 
-def per_sample(tensor: Tensor, place: int) -> bool:
+def per_sample(tensor: Tensor, place: int, num_samples: int) -> bool:
     """Whether an ordinary operand differs from sample to sample; `place` is the batch axis, counted from the end."""
-    return -place <= tensor.dim() and tensor.shape[place] != 1 and tensor.stride(place) != 0
+    if -place > tensor.dim() or tensor.shape[place] == 1:
+        return False
+    return tensor.shape[place] != num_samples or tensor.stride(place) != 0
 
 
-def row_wise(call: Call, *, last_free: int = 0) -> Any:
+def row_wise(call: Call, axis: Callable[[Tensor], int] | None = None, *, last_free: int = 0) -> Any:
     """Run a function that treats every row of the batch alike, its operands aligned from their last axis.
 
     Args:
+        axis: where the batch is in an output; as far from its last axis as in the operands where not given.
         last_free: how many of the last axes the function works along: the batch must not be among them.
     Returns:
         The function's outputs as Folded, or Why not.
@@ -65,13 +68,13 @@ def row_wise(call: Call, *, last_free: int = 0) -> Any:
     if -place <= last_free:
         return Why("it works along the batch axis")
     for operand in operands:
-        if isinstance(operand, Tensor) and per_sample(operand, place):
+        if isinstance(operand, Tensor) and per_sample(operand, place, own[0].num_samples):
             return Why("an operand is per sample")
     index = common_index([folded.index for folded in own])
     if isinstance(index, Why):
         return index
     result = call.mapped(lambda given: _rows(given, index, place)).run()
-    return wrapped(result, index, lambda out: out.dim() + place)
+    return wrapped(result, index, axis or (lambda out: out.dim() + place))
 
 
 def _rows(given: Any, index: FoldIndex, place: int) -> Any:

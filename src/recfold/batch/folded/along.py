@@ -112,12 +112,10 @@ def cosine_similarity(call: Call) -> Any:
     operands = call.operands()
     axis, ndim = call.arg(2, "dim", 1), max(operand.ndim for operand in operands)
     place = next(operand.batch_axis - operand.ndim for operand in operands if isinstance(operand, Folded))
-    if axis % ndim - ndim == place:
+    if not -ndim <= axis < ndim or axis % ndim - ndim == place:
         return BATCH_IS_IN_IT
-    out = row_wise(call)
-    if isinstance(out, Why):
-        return out
-    return Folded(out.values, out.index, ndim + place - (axis % ndim < ndim + place))
+    after = ndim + place - (axis % ndim < ndim + place)
+    return row_wise(call, lambda out: after)
 
 
 def _axes(call: Call, own: Folded, position: int, default: int | None) -> set[int] | None:

@@ -11,6 +11,7 @@ from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part
 from recfold.batch.folded.names import IN_PLACE, NAMES, POINTWISE
 from recfold.batch.folded.shapes import resolved
+from recfold.batch.folded.tensor_like import Lazy, TensorLike
 from recfold.batch.refinement import check_same_batch
 
 
@@ -40,6 +41,9 @@ for _lazy in (False, True):
 
 
 def _joined(parts: list[Any], axis: int) -> Any:
+    parts = [part.settled() if isinstance(part, Lazy) and not isinstance(part, LazyConcat) else part for part in parts]
+    if all(isinstance(part, Tensor) for part in parts):
+        return torch.cat(parts, axis)
     ndim = parts[0].ndim
     if not all(part.ndim == ndim for part in parts) or not -ndim <= axis < ndim:
         return Why("numbers of axes differ")
@@ -90,8 +94,15 @@ def _flattened(parts: list[Any], axis: int, into: list[Part]) -> tuple[Tensor, b
 
 
 NOT_ONE = Why("it is not a concatenation")
-_PART_BY_PART = (*POINTWISE, "to", "cpu", "cuda", "type")
+_PART_BY_PART = (*POINTWISE, "to", "cpu", "cuda", "type", "contiguous")
 _EVAL_ONLY = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout", "rrelu")
+
+
+_MAY_ALIAS = (
+    *("contiguous", "detach", "to", "cpu", "cuda", "type", "type_as", "positive", "real", "conj"),
+    *("double", "float", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool"),
+)
+"""Functions that give the tensor itself, or a view of it, where nothing is to be done."""
 
 
 @rule(*_PART_BY_PART, lazy=True)
@@ -105,9 +116,11 @@ def pointwise(call: Call) -> Any:
         if isinstance(other, LazyConcat):
             if not _alike(first, other):
                 return Why("concatenations of different parts")
-        elif not isinstance(other, Tensor) or _by_sample(other, first) or other.dim() > first.ndim:
+        elif not isinstance(other, Tensor) or _by_sample(other, first) or not _fits(other, first):
             return Why("an operand is per sample")
     inplace = bool(call.kwargs.get("inplace"))
+    if inplace and first is not call.args[0]:
+        return Why("an ordinary tensor is written to")
     if inplace:
         call = Call(call.name, call.func, call.args, {**call.kwargs, "inplace": False})
     found = []
@@ -119,14 +132,16 @@ def pointwise(call: Call) -> Any:
     result = first.with_parts(found)
     if inplace:
         return _rebound(first, result)
-    return result
+    return first.as_view(result) if call.name in _MAY_ALIAS else result
 
 
 @rule(*_EVAL_ONLY, lazy=True)
 def in_evaluation(call: Call) -> Any:
     if call.kwargs.get("training", True) and call.arg(1, "p", 0.5) != 0:
         return Why("it draws random numbers for every sample")
-    return pointwise(call)
+    result = pointwise(call)
+    own = call.args[0]
+    return own.as_view(result) if isinstance(result, LazyConcat) and result is not own else result
 
 
 @rule(*(f"{name}_" for name in POINTWISE if f"{name}_" in NAMES.values() and f"{name}_" in IN_PLACE), lazy=True)
@@ -167,6 +182,11 @@ def _by_sample(other: Tensor, lazy: LazyConcat) -> bool:
     return -place <= other.dim() and other.shape[place] != 1
 
 
+def _fits(other: Tensor, lazy: LazyConcat) -> bool:
+    place = lazy.axis - lazy.ndim
+    return other.dim() <= lazy.ndim and (-place > other.dim() or other.shape[place] in (1, lazy.shape[place]))
+
+
 def _part(given: Any, lazy: LazyConcat, number: int, columns: tuple[int, int]) -> Any:
     """What of an operand belongs to one part."""
     if isinstance(given, LazyConcat):
@@ -191,8 +211,7 @@ def moved(call: Call) -> Any:
     parts = [call.mapped(functools.partial(_instead, own, part)).run() for part in own.fresh_parts()]
     probe = call.mapped(lambda given: torch.empty(tuple(range(1, own.ndim + 1)), device="meta")).run()
     sizes = [size - 1 for size in probe.shape]
-    own.viewed = True
-    return own.with_parts(parts, axis=sizes.index(own.axis), batch_axis=sizes.index(own.batch_axis))
+    return own.as_view(own.with_parts(parts, axis=sizes.index(own.axis), batch_axis=sizes.index(own.batch_axis)))
 
 
 @rule("flatten", "view", "reshape", "unflatten", lazy=True)
@@ -204,19 +223,18 @@ def reshape(call: Call) -> Any:
     shape = _target(call, own)
     if shape is None or not shape or shape[0] != own.num_samples or own.num_samples == 0:
         return Why("the batch axis is merged with others or cut")
-    own.viewed = True
     if shape == list(own.shape):
-        return own
+        return own.as_view(own.with_parts(own.fresh_parts()))
     if own.ndim > 2 and len(shape) == 2 and shape[1] == own.shape[1:].numel():
         inner = own.shape[2:].numel()
         parts = [part.flatten(1) for part in own.fresh_parts()]
         order = own.order
         if order is not None:
             order = (order.unsqueeze(1) * inner + torch.arange(inner, device=order.device)).flatten()
-        return LazyConcat(parts, 1, 0, order)
+        return own.as_view(LazyConcat(parts, 1, 0, order))
     inner = torch.Size(shape[2:]).numel() if shape[2:] else 0
     if own.ndim == 2 and len(shape) > 2 and own.order is None and inner and not any(w % inner for w in own.widths):
-        return LazyConcat([part.unflatten(1, (-1, *shape[2:])) for part in own.fresh_parts()], 1, 0)
+        return own.as_view(LazyConcat([part.unflatten(1, (-1, *shape[2:])) for part in own.fresh_parts()], 1, 0))
     return Why("its parts are not whole after it")
 
 
@@ -244,7 +262,9 @@ def getitem(call: Call) -> Any:
     if not isinstance(own, LazyConcat):
         return Why("an ordinary tensor is indexed with a concatenation")
     items = list(given) if isinstance(given, tuple) else [given]
-    if Ellipsis in [item for item in items if not isinstance(item, (Tensor, list))]:
+    if any(isinstance(item, TensorLike) for item in items):
+        return Why("its index is folded")
+    if any(item is Ellipsis for item in items):
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (own.ndim - len(items) + 1)
     items += [slice(None)] * (own.ndim - len(items))
@@ -315,10 +335,9 @@ def split(call: Call) -> Any:
 
 def _column(own: LazyConcat, column: int) -> Any:
     at = column if own.order is None else int(own.order[column])
-    own.viewed = True
     for part, width in zip(own.fresh_parts(), own.widths, strict=True):
         if at < width:
-            return part.select(own.axis, at)
+            return own.lent(part.select(own.axis, at))
         at -= width
     raise AssertionError
 
@@ -329,9 +348,8 @@ def unsqueeze(call: Call) -> Any:
     if not isinstance(own, LazyConcat):
         return NOT_ONE
     axis = call.arg(1, "dim") % (own.ndim + 1)
-    own.viewed = True
     parts = [part.unsqueeze(axis) for part in own.fresh_parts()]
-    return own.with_parts(parts, own.axis + (axis <= own.axis), own.batch_axis + (axis <= own.batch_axis))
+    return own.as_view(own.with_parts(parts, own.axis + (axis <= own.axis), own.batch_axis + (axis <= own.batch_axis)))
 
 
 @rule("sum", "mean", lazy=True)
@@ -376,6 +394,11 @@ def batch_norm(call: Call) -> Any:
     parts, start = [], 0
     for part, width in zip(own.fresh_parts(), own.widths, strict=True):
         mean, var, weight, bias = (None if own is None else own[start : start + width] for own in channels)
-        parts.append(torch.nn.functional.batch_norm(part, mean, var, weight, bias, training, momentum, eps))
+        # as copies: the backward of one part must not see that the next one changes the same tensor
+        new_mean, new_var = (None if given is None else given.clone() for given in (mean, var))
+        parts.append(torch.nn.functional.batch_norm(part, new_mean, new_var, weight, bias, training, momentum, eps))
+        for given, new in ((mean, new_mean), (var, new_var)):
+            if training and given is not None and new is not None:
+                given.copy_(new)
         start += width
     return own.with_parts(parts)

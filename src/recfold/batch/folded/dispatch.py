@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import recfold.batch.folded.tensor_like as likes
-from recfold.batch.folded import watch
-from recfold.batch.folded.names import IN_PLACE, NAMES
+from recfold.batch.folded import loans, watch
+from recfold.batch.folded.names import IN_PLACE, INPLACE_FLAG, NAMES
+from recfold.batch.refinement import check_same_batch
 from recfold.spec import InputError
 
 
@@ -96,43 +97,84 @@ def dispatch(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         InputError: the call would bypass folding and lose gradients (a custom autograd function, reentrant
             checkpointing, a scripted module), or would write per-sample values into folded rows.
     """
-    if not torch.is_grad_enabled():
-        _refuse_autograd_function()
+    if torch.compiler.is_compiling():
+        from recfold.batch.folded.compiled import uncompiled  # loaded by `Folded`
+
+        return uncompiled(func, args, kwargs)
+    refuse_autograd_function()
     if isinstance(func, (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch.ScriptMethod)):
         raise InputError(
             "a scripted module got a Folded tensor, which it cannot see through",
             todo="call .unfold() on its input, or use the module unscripted",
         )
-    call = Call(NAMES.get(func), func, args, kwargs)
+    call = _call(func, args, kwargs)
     if watch.active():
         return watch.watched(call, lambda: _answer(call))
     return _answer(call)
 
 
+def _call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """A call whose first tensor comes by position and whose `inplace` by name, however they were given."""
+    if not args:
+        first = next((key for key in _FIRST if key in kwargs), None)
+        if first is not None:
+            args, kwargs = (kwargs[first],), {key: value for key, value in kwargs.items() if key != first}
+    at = INPLACE_FLAG.get(func)
+    if at is not None and len(args) > at:
+        kwargs, args = {**kwargs, "inplace": args[at]}, (*args[:at], *args[at + 1 :])
+    return Call(NAMES.get(func), func, args, kwargs)
+
+
+_FIRST = ("input", "self", "tensor", "tensors")
+
+
 def _answer(call: Call) -> Any:
     if call.kwargs.get("out") is not None:
         _check_out(call)
+    operands = call.operands()
+    few = False
+    for operand in operands:
+        if isinstance(operand, likes.TensorLike):
+            operand.check_unchanged()
+            few = few or 0 in operand.shape or any(index.num_samples == 1 for index in operand.indexes)
     answer: Any = Why("no rule for it")
-    if call.name is not None:
-        if any(isinstance(given, likes.Lazy) for given in call.operands()):
-            for lazy_rule in LAZY_RULES.get(call.name, ()):
+    copies: Copies = []
+    name = call.name
+    if name is not None:
+        if any(isinstance(given, likes.Lazy) for given in operands):
+            for lazy_rule in () if few else LAZY_RULES.get(name, ()):
                 answer = lazy_rule(call)
                 if not isinstance(answer, Why):
                     return answer
-            if call.name not in IN_PLACE:
-                call = call.mapped(lambda given: given.settled() if isinstance(given, likes.Lazy) else given)
+            if name not in IN_PLACE and not call.kwargs.get("inplace"):
+                call = call.mapped(lambda given: _settled(given, copies))
                 if not any(isinstance(given, likes.TensorLike) for given in call.operands()):
                     watch.unfolded(answer.reason)
-                    return call.run()
-        own = RULES.get(call.name or "")
-        if own is not None:
+                    return _lent(call.run(), copies)
+        own = RULES.get(name)
+        if few and name not in IN_PLACE:
+            answer = Why("there is one sample, or none")
+        elif own is not None and not any(isinstance(given, likes.Lazy) for given in call.operands()):
             answer = own(call)
             if not isinstance(answer, Why):
-                return answer
-    return unfold_all(call, answer)
+                return _lent(answer, copies)
+    return unfold_all(call, answer, copies)
 
 
-def unfold_all(call: Call, why: Why) -> Any:
+Copies = list[tuple["likes.TensorLike", Any]]
+"""Tensor-likes, and what was copied from each for the call."""
+
+
+def _settled(given: Any, copies: Copies) -> Any:
+    if not isinstance(given, likes.Lazy):
+        return given
+    found = given.on_loan()
+    found = given.settled() if found is None else found
+    copies.append((given, found))
+    return found
+
+
+def unfold_all(call: Call, why: Why, copies: Copies) -> Any:
     """The ordinary function on ordinary tensors.
 
     Raises:
@@ -142,13 +184,51 @@ def unfold_all(call: Call, why: Why) -> Any:
     target = call.args[0] if call.args else None
     writes = name.endswith("_") and not name.endswith("__")
     writes = writes or name in ("__setitem__",) or (name.startswith("__i") and name not in ("__invert__", "__index__"))
-    if isinstance(target, likes.TensorLike) and (writes or call.kwargs.get("inplace")):
+    if likes.tensor_likes(target) and (writes or call.kwargs.get("inplace")):
         raise InputError(
             f"{name.strip('_')} cannot be done in place on a Folded tensor: {why.reason}",
             todo="use the form that is not in place, or call .unfold() first",
         )
+    if call.func is torch.autograd.grad and likes.tensor_likes(call.arg(1, "inputs")):
+        raise InputError(
+            "a gradient with respect to a Folded tensor is asked for, which is no leaf of the graph",
+            todo="ask for that of its .values, or of the tensor it was made from",
+        )
+    _check_batches(call)
     watch.unfolded(why.reason)
-    return call.mapped(lambda given: given.unfold() if isinstance(given, likes.TensorLike) else given).run()
+
+    def unfolded(given: Any) -> Any:
+        if not isinstance(given, likes.TensorLike):
+            return given
+        found = given.on_loan()
+        found = given.unfold() if found is None else found
+        copies.append((given, found))
+        copies.extend([(lazy, found) for lazy, settled in copies if settled is given])
+        return found
+
+    return _lent(call.mapped(unfolded).run(), copies)
+
+
+def _lent(result: Any, copies: Copies) -> Any:
+    """A result; where it is a view of a copy, what was copied is told (see `loans`)."""
+    if not copies or result is None or isinstance(result, (bool, int, float)):
+        return result
+    leaves: list[Any] = []
+    _collect(result if isinstance(result, (list, tuple, dict)) else [result], leaves)
+    for leaf in leaves:
+        for own, copy in copies:
+            for out in leaf.held if isinstance(leaf, likes.TensorLike) else (leaf,):
+                copied = copy.held if isinstance(copy, likes.TensorLike) else (copy,)
+                if any(loans.share_memory(out, tensor) for tensor in copied):
+                    own.lend(out, None if isinstance(copy, likes.TensorLike) else copy)
+    return result
+
+
+def _check_batches(call: Call) -> None:
+    own = [index for given in likes.tensor_likes((call.args, call.kwargs)) for index in given.indexes]
+    for index in own[1:]:
+        if index is not own[0] and index.num_samples == own[0].num_samples:
+            check_same_batch(own[0], index)
 
 
 def _check_out(call: Call) -> None:
@@ -177,9 +257,15 @@ def _mapped(given: Any, change: Callable[[Any], Any]) -> Any:
 _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 
 
-def _refuse_autograd_function() -> None:
-    """The forward of a custom autograd function runs without gradients: it would take Folded tensors for constants."""
-    frame: Any = sys._getframe(2)
+def refuse_autograd_function() -> None:
+    """The forward of a custom autograd function runs without gradients: it would take Folded tensors for constants.
+
+    Raises:
+        InputError: this is called in one.
+    """
+    if torch.is_grad_enabled():
+        return
+    frame: Any = sys._getframe(1)
     while frame is not None:
         if frame.f_code is _APPLY:
             raise InputError(

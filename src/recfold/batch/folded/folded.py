@@ -1,14 +1,21 @@
 """Folded: a dense tensor held once per distinct row."""
 
-from collections.abc import Sequence
+import importlib
+import sys
+import weakref
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recfold.batch.fold_index import FoldIndex
+from recfold.batch.folded import loans
 from recfold.batch.folded.tensor_like import TensorLike
 from recfold.spec import InputError
+
+_COMPILED = "recfold.batch.folded.compiled"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +56,8 @@ class Folded(TensorLike):
             )
         if self.batch_axis < 0:
             object.__setattr__(self, "batch_axis", self.batch_axis + ndim)
+        if "torch._dynamo" in sys.modules and _COMPILED not in sys.modules:
+            importlib.import_module(_COMPILED)  # while nothing is compiled: it cannot be loaded in the midst of that
 
     @property
     def num_samples(self) -> int:
@@ -68,8 +77,28 @@ class Folded(TensorLike):
     def held(self) -> tuple[Tensor, ...]:
         return (self.values,)
 
+    @property
+    def indexes(self) -> tuple[FoldIndex, ...]:
+        return (self.index,)
+
+    def check_unchanged(self) -> None:
+        loans.check_reading(self.values)
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        if not loans.share_memory(self.values, copy):  # a true view sees everything
+            loans.loans_of(self.values).lend(copy, whole, self._key())
+
+    def on_loan(self) -> Tensor | None:
+        known = loans.known_loans(self.values)
+        return None if known is None else known.find(self._key())
+
+    def _key(self) -> Hashable:
+        """The very tensor: another view of its memory may have other gradients."""
+        return weakref.ref(self.values), self.batch_axis, self.index.serial
+
     def written_out(self) -> Tensor:
         """The tensor it stands for; differentiable, see `FoldIndex.unfold`."""
+        self.check_unchanged()
         return unfolded(self.values, self.index, self.batch_axis)
 
     def __repr__(self) -> str:
@@ -78,12 +107,45 @@ class Folded(TensorLike):
 
 
 def unfolded(values: Tensor, index: FoldIndex, batch_axis: int) -> Tensor:
-    """Copy distinct rows on any axis out to samples."""
-    if index.is_identity:
+    """Copy distinct rows on any axis out to samples; axes lie in memory as those of the values do."""
+    if index.inverse is None:
         return values
-    if batch_axis == 0:
+    if batch_axis == 0 and values.is_contiguous():
         return index.unfold(values)
-    return index.unfold(values.movedim(batch_axis, 0)).movedim(0, batch_axis)
+    return rows_along(values, batch_axis, index.inverse, index.unfold, index.fold_sum)
+
+
+def rows_along(
+    values: Tensor,
+    axis: int,
+    source: Tensor,
+    copy: Callable[[Tensor], Tensor],
+    add_back: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Choose rows on any axis; axes lie in memory in the order that they have in the values.
+
+    That order decides what can be viewed as what, so that it must be the ordinary tensor's.
+
+    Args:
+        source: which rows.
+        copy, add_back: the same along axis 0, and its transpose.
+    """
+    order = sorted(range(values.dim()), key=values.stride, reverse=True)
+    place = order.index(axis)
+    lying = values.permute(order)
+    rows = copy(lying) if place == 0 else _RowsAlong.apply(lying, place, source, add_back)
+    return rows.permute([order.index(own) for own in range(values.dim())])
+
+
+class _RowsAlong(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, axis: int, source: Tensor, add_back: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.axis, ctx.add_back = axis, add_back
+        return values.index_select(axis, source)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.add_back(grads[0].movedim(ctx.axis, 0)).movedim(0, ctx.axis), None, None, None
 
 
 def as_folded(values: Tensor, index: FoldIndex) -> "Tensor | Folded":

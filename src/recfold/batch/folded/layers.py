@@ -21,8 +21,13 @@ def layer_norm(call: Call) -> Any:
 
 @rule("group_norm")
 def group_norm(call: Call) -> Any:
-    own = call.arg(0, "input")
-    return on_values(call, 0) if isinstance(own, Folded) and own.batch_axis == 0 else Why("its batch is not axis 0")
+    own, groups, eps = call.arg(0, "input"), call.arg(1, "num_groups"), call.arg(4, "eps", 1e-5)
+    if not isinstance(own, Folded) or own.batch_axis != 0:
+        return Why("its batch is not axis 0")
+    if own.shape.numel() // groups <= 1:
+        return Why("the ordinary function refuses a single value")
+    values = torch.group_norm(own.values, groups, call.arg(2, "weight"), call.arg(3, "bias"), eps)
+    return Folded(values, own.index, 0)
 
 
 @rule("instance_norm")
@@ -51,6 +56,11 @@ def batch_norm(call: Call) -> Any:
     num = own.num_samples * own.shape[2:].numel()
     if num <= 1:
         return Why("the ordinary function refuses a single value")
+    if any(given is not None and given.numel() != own.shape[1] for given in (running_mean, running_var, weight, bias)):
+        return Why("the ordinary function refuses wrong widths")
+    whole = own.values.dtype in (torch.float32, torch.float64)
+    if whole and any(given is not None and given.dtype != own.values.dtype for given in (running_mean, weight, bias)):
+        return Why("the ordinary function refuses mixed dtypes")
     values = own.values if own.values.dtype in (torch.float32, torch.float64) else own.values.float()
     columns = (1, -1, *(1,) * (own.ndim - 2))
     rest = tuple(axis for axis in range(own.ndim) if axis != 1)
@@ -126,7 +136,9 @@ def over_positions(call: Call) -> Any:
 @rule("embedding")
 def embedding(call: Call) -> Any:
     ids, weight = call.arg(0, "input"), call.arg(1, "weight")
-    if isinstance(weight, Folded) or call.arg(5, "scale_grad_by_freq", False):
+    if not isinstance(ids, Folded) or isinstance(weight, Folded):
+        return Why("its table is folded")
+    if call.arg(5, "scale_grad_by_freq", False) or call.arg(3, "max_norm") is not None:
         return Why("it looks at all samples")
     return on_values(call, ids.batch_axis)
 

@@ -1,6 +1,7 @@
 """LazyConcat: parts under different indexes side by side, nothing copied yet."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Why
 from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.tensor_like import Lazy
 from recfold.spec import InputError
 
@@ -17,6 +19,7 @@ Part = Any
 """Folded or Tensor: either takes a tensor's place."""
 
 
+@dataclass(init=False, eq=False, repr=False)  # DistributedDataParallel looks for an output's tensors in its fields
 class LazyConcat(Lazy):
     """Stands for the concatenation of parts, Folded or per sample, along an axis that is not the batch's.
 
@@ -32,7 +35,9 @@ class LazyConcat(Lazy):
         [[1.0, 5.0], [1.0, 6.0], [2.0, 7.0]]
     """
 
-    __slots__ = ("_versions", "axis", "batch_axis", "order", "parts", "viewed")
+    __slots__ = ("_versions", "axis", "batch_axis", "loans", "order", "parts", "viewed")
+
+    parts: tuple[Part, ...]
 
     def __init__(self, parts: Sequence[Part], axis: int, batch_axis: int, order: Tensor | None = None) -> None:
         self.parts = tuple(parts)
@@ -40,6 +45,7 @@ class LazyConcat(Lazy):
         self.batch_axis = batch_axis
         self.order = order
         self.viewed = False
+        self.loans = Loans()
         self._versions = _versions(self.parts)
 
     @property
@@ -59,6 +65,35 @@ class LazyConcat(Lazy):
     @property
     def held(self) -> tuple[Tensor, ...]:
         return tuple(part.values if isinstance(part, Folded) else part for part in self.parts)
+
+    @property
+    def indexes(self) -> tuple[FoldIndex, ...]:
+        return tuple(part.index for part in self.parts if isinstance(part, Folded))
+
+    def check_unchanged(self) -> None:
+        self.loans.check_reading()
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        self.viewed = True
+        self.loans.lend(copy, whole, self._key())
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self._key())
+
+    def _key(self) -> Hashable:
+        return self.axis, self.batch_axis, self.shape, self.order is None
+
+    def as_view(self, out: "LazyConcat") -> "LazyConcat":
+        """One that torch would give as a view of this: neither may be changed in place any more."""
+        self.viewed = out.viewed = True
+        out.loans = self.loans
+        return out
+
+    def lent(self, out: Part) -> Part:
+        """A piece of a part that torch would give as a view of this, as a copy: the part itself must not change."""
+        out = out.clone()
+        self.lend(out.values if isinstance(out, Folded) else out)
+        return out
 
     def fresh_parts(self) -> tuple[Part, ...]:
         """The parts.
@@ -122,7 +157,7 @@ class LazyConcat(Lazy):
     def slice(self, start: int, stop: int) -> Any:
         """Columns [start, stop) as views; of one part alone where they lie in one."""
         if self.order is not None:
-            return self.columns(torch.arange(start, stop, device=self.order.device))
+            return self.as_view(self.columns(torch.arange(start, stop, device=self.order.device)))
         parts: list[Part] = []
         first = 0
         for part, width in zip(self.fresh_parts(), self.widths, strict=True):
@@ -130,11 +165,15 @@ class LazyConcat(Lazy):
             if low < high:
                 parts.append(part.narrow(self.axis, low - first, high - low))
             first += width
-        self.viewed = True
-        return parts[0] if len(parts) == 1 else LazyConcat(parts, self.axis, self.batch_axis)
+        if len(parts) == 1:
+            return self.lent(parts[0])
+        return self.as_view(LazyConcat(parts, self.axis, self.batch_axis))
 
     def _ordered(self, values: Tensor) -> Tensor:
         return values if self.order is None else values.index_select(self.axis, self.order)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyConcat, (self.fresh_parts(), self.axis, self.batch_axis, self.order)
 
     def __repr__(self) -> str:
         return f"LazyConcat(shape={list(self.shape)}, parts={[tuple(part.shape) for part in self.parts]})"

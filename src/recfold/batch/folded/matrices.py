@@ -62,6 +62,8 @@ def _product(call: Call, left: Any, right: Any) -> Any:
         if isinstance(vector, Folded) or not isinstance(other, Folded):
             return SUMMED
         return _kept(call, other, lambda out: other.batch_axis)
+    if call.name == "bmm" and not (isinstance(left, Folded) and isinstance(right, Folded)):
+        return Why("an operand is per sample")
     return row_wise(call, last_free=2)
 
 
@@ -72,6 +74,8 @@ def _kept(call: Call, own: Folded, axis: Any) -> Any:
 
 @rule("baddbmm")
 def baddbmm(call: Call) -> Any:
+    if not all(isinstance(operand, Folded) for operand in call.operands()[1:]):
+        return Why("an operand is per sample")
     return row_wise(call, last_free=2)
 
 
@@ -80,7 +84,7 @@ def addmm(call: Call) -> Any:
     added, left, right = call.operands()[:3]
     if isinstance(added, Folded) or isinstance(right, Folded) or left.batch_axis != 0:
         return Why("another operand than the rows is folded")
-    if per_sample(added, -2):
+    if per_sample(added, -2, left.num_samples):
         return Why("an operand is per sample")
     narrow = added.narrow(0, 0, 1) if added.dim() == 2 and added.shape[0] != 1 else added
     result = call.mapped(lambda given: left.values if given is left else narrow if given is added else given).run()
@@ -111,3 +115,22 @@ def einsum(call: Call) -> Any:
         return index
     found = torch.einsum(equation, *(under(o, index) if isinstance(o, Folded) else o for o in operands))
     return Folded(found, index, right.index(letter))
+
+
+@rule("tensordot")
+def tensordot(call: Call) -> Any:
+    left, right, dims = call.arg(0, "a"), call.arg(1, "b"), call.arg(2, "dims", 2)
+    if isinstance(left, Folded) and isinstance(right, Folded):
+        return Why("both operands are folded")
+    if isinstance(dims, int):
+        summed: tuple[list[int], list[int]] = (list(range(left.ndim - dims, left.ndim)), list(range(dims)))
+    elif isinstance(dims, (tuple, list)) and len(dims) == 2 and not isinstance(dims[0], int):
+        summed = (list(dims[0]), list(dims[1]))
+    else:
+        return Why("its axes are no lists")
+    own, axes = (left, summed[0]) if isinstance(left, Folded) else (right, summed[1])
+    axes = [axis % own.ndim for axis in axes]
+    if own.batch_axis in axes:
+        return SUMMED
+    before = 0 if own is left else left.ndim - len(summed[0])
+    return _kept(call, own, lambda out: before + own.batch_axis - sum(axis < own.batch_axis for axis in axes))

@@ -4,10 +4,12 @@ from typing import Any
 
 from torch import Tensor
 
+from recfold.batch.folded import loans
 from recfold.batch.folded.align import on_values, per_sample, row_wise, under
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.names import IN_PLACE, NAMES, POINTWISE
+from recfold.batch.folded.tensor_like import plain
 from recfold.spec import InputError
 
 
@@ -42,6 +44,10 @@ def in_place(call: Call) -> Any:
     own = call.args[0]
     if not isinstance(own, Folded):
         return Why("an ordinary tensor is written to")
+    loans.check_writing(own.values)
+    if own.num_samples == 0:
+        call.mapped(plain).run()  # what torch refuses is refused; there is nothing to change
+        return own
     place = own.batch_axis - own.ndim
     for other in call.operands()[1:]:
         if isinstance(other, Folded):
@@ -49,7 +55,7 @@ def in_place(call: Call) -> Any:
                 return Why("operands have the batch on different axes")
             if other.index is not own.index:
                 return Why("the other operand has another index")
-        elif per_sample(other, place):
+        elif per_sample(other, place, own.num_samples):
             return Why("an operand is per sample")
     call.mapped(lambda given: _rows(given, own, place)).run()
     return own

@@ -8,26 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part, clusters
+from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.tensor_like import Lazy
 
 
+@dataclass(init=False, eq=False, repr=False)  # DistributedDataParallel looks for an output's tensors in its fields
 class LazyProducts(Lazy):
     """Stands for `stack @ stack.transpose(1, 2)`, [B, F, F], or flat [B, F x F]; computed for the pairs asked for.
 
     Args:
         stack: [B, F, D], lazy along F.
         flat: whether the last two axes are one.
+        loans: of what it is a view of.
     """
 
-    __slots__ = ("flat", "stack")
+    __slots__ = ("flat", "loans", "stack")
 
-    def __init__(self, stack: LazyConcat, flat: bool = False) -> None:
+    stack: LazyConcat
+
+    def __init__(self, stack: LazyConcat, flat: bool = False, loans: Loans | None = None) -> None:
         self.stack = stack
         self.flat = flat
+        self.loans = Loans() if loans is None else loans
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyProducts, (self.stack, self.flat)
 
     @property
     def shape(self) -> torch.Size:
@@ -37,6 +47,19 @@ class LazyProducts(Lazy):
     @property
     def held(self) -> tuple[Tensor, ...]:
         return self.stack.held
+
+    @property
+    def indexes(self) -> tuple[FoldIndex, ...]:
+        return self.stack.indexes
+
+    def check_unchanged(self) -> None:
+        self.loans.check_reading()
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        self.loans.lend(copy, whole, self.flat)
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self.flat)
 
     def settled(self) -> Any:
         """All products."""
@@ -86,7 +109,7 @@ def reshaped(call: Call) -> Any:
     else:
         shape = list(sequence_of(call.args[1])) if len(call.args) == 2 else list(call.args[1:])
         whole = len(shape) == 2 and shape[0] in (own.shape[0], -1) and shape[1] in (own.shape[1] ** 2, -1)
-    return LazyProducts(own.stack, flat=True) if whole else Why("the pairs are arranged otherwise")
+    return LazyProducts(own.stack, flat=True, loans=own.loans) if whole else Why("the pairs are arranged otherwise")
 
 
 @rule("getitem", "index_select", lazy=True)

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recfold.batch.folded import loans
 from recfold.batch.folded.align import on_values
 from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.tensor_like import TensorLike, plain
 
 CUT = Why("the batch axis is merged with others or cut")
 
@@ -58,7 +60,7 @@ def squeeze(call: Call) -> Any:
     own, given = call.arg(0, "input"), call.arg(1, "dim")
     asked = range(own.ndim) if given is None else [axis % own.ndim for axis in sequence_of(given)]
     gone = [axis for axis in asked if own.shape[axis] == 1]
-    if own.batch_axis in gone:
+    if own.batch_axis in gone or (given is not None and not _valid(own.ndim, sequence_of(given))):
         return CUT
     values = own.values.squeeze(tuple(gone)) if gone else own.values
     return Folded(values, own.index, own.batch_axis - sum(axis < own.batch_axis for axis in gone))
@@ -70,8 +72,12 @@ def reshape(call: Call) -> Any:
     if call.name == "view_as":
         shape = list(call.arg(1, "other").shape)
     elif call.name == "flatten":
+        if not (_valid(own.ndim, [call.arg(1, "start_dim", 0)]) and _valid(own.ndim, [call.arg(2, "end_dim", -1)])):
+            return CUT
         shape = _flattened(own.shape, call.arg(1, "start_dim", 0), call.arg(2, "end_dim", -1))
     elif call.name == "unflatten":
+        if not _valid(own.ndim, [call.arg(1, "dim")]):
+            return CUT
         axis = call.arg(1, "dim") % own.ndim
         shape = [*own.shape[:axis], *sequence_of(call.arg(2, "sizes")), *own.shape[axis + 1 :]]
     else:
@@ -85,8 +91,9 @@ def reshape(call: Call) -> Any:
         return CUT
     target = [*resolved(own.shape, shape)]
     target[place] = own.num_distinct
-    values = own.values.reshape(target) if call.name in ("reshape", "flatten") else own.values.view(target)
-    return Folded(values, own.index, place)
+    if call.name in ("reshape", "flatten"):
+        return certain(own, Folded(own.values.reshape(target), own.index, place))
+    return Folded(own.values.view(target), own.index, place)
 
 
 def resolved(shape: torch.Size, target: list[int]) -> list[int]:
@@ -146,6 +153,12 @@ def pad(call: Call) -> Any:
     return on_values(call, own.batch_axis)
 
 
+@rule("contiguous")
+def contiguous(call: Call) -> Any:
+    own = call.args[0]
+    return certain(own, on_values(call, own.batch_axis))
+
+
 @rule("getitem")
 def getitem(call: Call) -> Any:
     own, given = call.args[0], call.args[1]
@@ -160,9 +173,12 @@ def setitem(call: Call) -> Any:
     own, given, value = call.args
     if not isinstance(own, Folded):
         return Why("an ordinary tensor is written to")
+    if own.num_samples == 0:
+        return call.mapped(plain).run()  # what torch refuses is refused; there is nothing to change
     place = getitem_place(own, given)
     if place is None:
         return Why("it writes to chosen samples")
+    loans.check_writing(own.values)
     target = own.values[given]
     if isinstance(value, Folded):
         if value.index is not own.index or value.batch_axis - value.ndim != place - target.dim():
@@ -183,10 +199,10 @@ def getitem_place(own: Folded, given: Any) -> int | None:
     where the first of them stands, or in front where something stands between them.
     """
     items = list(given) if isinstance(given, tuple) else [given]
-    if any(isinstance(item, (Folded, bool)) for item in items):
+    if any(isinstance(item, (TensorLike, bool)) for item in items):
         return None
     taken = sum(item is not None and item is not Ellipsis for item in items)
-    if Ellipsis in [item for item in items if not isinstance(item, (Tensor, list))]:
+    if any(item is Ellipsis for item in items):
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (own.ndim - taken)
     else:
@@ -234,6 +250,25 @@ def _index_axes(item: Any) -> int | None:
     if isinstance(item, (list, tuple, range)) and all(isinstance(number, int) for number in item):
         return None if any(isinstance(number, bool) for number in item) else 1
     return None
+
+
+def _valid(ndim: int, axes: Any) -> bool:
+    """Whether axes are there and named once; torch refuses them otherwise."""
+    return all(-ndim <= axis < ndim for axis in axes) and len({axis % ndim for axis in axes}) == len(axes)
+
+
+def certain(own: Folded, out: Folded) -> Folded:
+    """What torch gives as a view or as a copy, as the tensor lies in memory: a single row lies otherwise than many.
+
+    Where that differs from the ordinary tensor's, the two are copies of which neither may be changed in place.
+    """
+    if own.num_distinct == own.num_samples or min(own.num_distinct, own.num_samples) > 1:
+        return out
+    if loans.share_memory(own.values, out.values):
+        out = Folded(out.values.clone(), out.index, out.batch_axis)
+    own.lend(out.values)
+    out.lend(own.values)
+    return out
 
 
 def _flattened(shape: torch.Size, start: int, end: int) -> list[int]:

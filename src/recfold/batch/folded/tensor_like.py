@@ -1,14 +1,19 @@
 """What stands for a tensor without being one: the attributes, methods and operators that modules ask a tensor for."""
 
+import dis
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
 import recfold.batch.folded.dispatch as calls
 from recfold.spec import InputError
+
+if TYPE_CHECKING:
+    from recfold.batch.fold_index import FoldIndex
 
 
 class TensorLike:
@@ -33,10 +38,42 @@ class TensorLike:
         """The tensor it stands for, an ordinary one; with arguments, `torch.Tensor.unfold` of it."""
         if windows or kwargs:
             return calls.dispatch(torch.Tensor.unfold, (self, *windows), kwargs)
+        if torch.compiler.is_compiling():
+            from recfold.batch.folded.compiled import written_out
+
+            return written_out(self)
+        calls.refuse_autograd_function()
+        self.check_unchanged()
         return self.written_out()
 
     def written_out(self) -> Tensor:
         """The tensor it stands for, every sample's row copied out."""
+        raise NotImplementedError
+
+    @property
+    @property
+    def indexes(self) -> tuple["FoldIndex", ...]:
+        """The indexes of what it holds folded."""
+        raise NotImplementedError
+
+    def check_unchanged(self) -> None:
+        """What it holds is what it stands for (see `loans`).
+
+        Raises:
+            InputError: a view of it was written to that is a copy here.
+        """
+        raise NotImplementedError
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        """Remember a copy that stands in for a view of it.
+
+        Args:
+            whole: all of it written out, which the copy is a view of.
+        """
+        raise NotImplementedError
+
+    def on_loan(self) -> Tensor | None:
+        """All of it written out, where views of that are in use: other views must be of the same memory."""
         raise NotImplementedError
 
     @property
@@ -142,6 +179,17 @@ class TensorLike:
     retain_grad = register_hook = requires_grad_
 
     def __len__(self) -> int:
+        """Size of the first axis.
+
+        Raises:
+            InputError: an ordinary tensor is indexed with this one. Torch asks whether it is a list of indices, one per
+                axis; told that it has no length, torch takes it as one index, by way of `__array__`.
+        """
+        if _subscripts(sys._getframe(1)):
+            raise InputError(
+                f"an ordinary tensor is indexed with a {type(self).__name__} one, which it cannot take",
+                todo="call .unfold() on the index, or use torch.nn.functional.embedding to look rows up",
+            )
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
@@ -164,6 +212,12 @@ class TensorLike:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         return self.unfold().__array__(*args, **kwargs)
 
+    @property
+    def mH(self) -> Any:
+        return self.mT.conj()
+
+    H = mH
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -178,6 +232,19 @@ class TensorLike:
         if name in ("data", "grad"):
             raise InputError(f"{name} of a {type(self).__name__} tensor cannot be set", todo="set it on .unfold()")
         object.__setattr__(self, name, value)
+
+
+def _subscripts(frame: Any) -> bool:
+    """Whether a frame is at `a[b]` or `a[b] = c`: asking b for its length is then torch's doing."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    if at < 0:
+        return False
+    name = dis.opname[code[at]]
+    return name in ("BINARY_SUBSCR", "STORE_SUBSCR") or (name == "BINARY_OP" and code[at + 1] == _SUBSCRIPT)
+
+
+_SUBSCRIPT = 26
+"""Argument of BINARY_OP for `a[b]`, from Python 3.14 on."""
 
 
 def _called(method: Callable[..., Any], own: TensorLike, *args: Any, **kwargs: Any) -> Any:

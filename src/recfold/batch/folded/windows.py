@@ -6,6 +6,7 @@ Legend: V merged positions, U distinct sequences, L the padded length, D width, 
     source    0 1 2 | 1 2 3 | 3 4 4       U = 3 windows of L = 3
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
+from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.names import POINTWISE
 from recfold.batch.folded.random import draws_masks
 from recfold.batch.folded.tensor_like import Lazy
 from recfold.batch.segmented_sum import SegmentedSum
 
 
+@dataclass(init=False, eq=False, repr=False)  # DistributedDataParallel looks for an output's tensors in its fields
 class Windows(Lazy):
     """Stands for [B, L, ...] (or [L, B, ...]): position l of sequence u is row `source[u * L + l]`.
 
@@ -30,16 +33,44 @@ class Windows(Lazy):
         index: of the U distinct sequences.
         length: L.
         batch_axis: 0 or 1; the other one of the two is that of positions.
+        loans: of what it is a view of.
     """
 
-    __slots__ = ("_version", "batch_axis", "index", "length", "rows", "source")
+    __slots__ = ("batch_axis", "index", "length", "loans", "rows", "source")
 
-    def __init__(self, rows: Tensor, source: SegmentedSum, index: FoldIndex, length: int, batch_axis: int = 0) -> None:
+    rows: Tensor
+
+    def __init__(
+        self,
+        rows: Tensor,
+        source: SegmentedSum,
+        index: FoldIndex,
+        length: int,
+        batch_axis: int = 0,
+        loans: Loans | None = None,
+    ) -> None:
         self.rows = rows
         self.source = source
         self.index = index
         self.length = length
         self.batch_axis = batch_axis
+        self.loans = Loans() if loans is None else loans
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Windows, (self.rows, self.source, self.index, self.length, self.batch_axis)
+
+    @property
+    def indexes(self) -> tuple[FoldIndex, ...]:
+        return (self.index,)
+
+    def check_unchanged(self) -> None:
+        self.loans.check_reading()
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        self.loans.lend(copy, whole, self.batch_axis)
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self.batch_axis)
 
     @property
     def shape(self) -> torch.Size:
@@ -119,7 +150,7 @@ def transpose(call: Call) -> Any:
         return NOT_BY_POSITION
     if {call.arg(1, "dim0") % own.ndim, call.arg(2, "dim1") % own.ndim} != {0, 1}:
         return NOT_BY_POSITION
-    return Windows(own.rows, own.source, own.index, own.length, 1 - own.batch_axis)
+    return Windows(own.rows, own.source, own.index, own.length, 1 - own.batch_axis, own.loans)
 
 
 @rule("multi_head_attention_forward", lazy=True)
