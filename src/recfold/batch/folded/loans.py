@@ -13,7 +13,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from recfold.spec import InputError
 
-
 Geometry = tuple[torch.Size, tuple[int, ...], Any]
 """Sizes, strides, offset."""
 
