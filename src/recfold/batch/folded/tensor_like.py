@@ -51,6 +51,11 @@ class TensorLike(ABC):
 
     @property
     @abstractmethod
+    def num_samples(self) -> int:
+        """Size of its batch axis."""
+
+    @property
+    @abstractmethod
     def indexes(self) -> tuple["FoldIndex", ...]:
         """The indexes of what it holds folded."""
 
