@@ -1,11 +1,17 @@
-"""Random programs for the tests of folded tensors."""
+"""What the tests of folded tensors share: random programs, and whether a call ran on distinct rows."""
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
+
+from recfold.batch import Folded, FoldIndex, TensorLike
 
 STEPS = ("steps_of_rows", "steps_of_shapes", "steps_of_products", "steps_that_write")
 collect_ignore = ["distributed.py", "programs.py", *(f"{name}.py" for name in STEPS)]
@@ -30,3 +36,24 @@ def programs() -> ModuleType:
     for name in STEPS:
         _neighbour(name)
     return machine
+
+
+def _on_rows(call: Callable[..., Any], axis: int | None, *shapes: tuple[int, ...]) -> None:
+    """A call on folded [samples, *shape] equals the plain one; it gives Folded along `axis`, or tensors (None)."""
+    index = FoldIndex(torch.tensor([2, 0, 0, 1, 2, 2, 0]), 3)
+    assert index.inverse is not None
+    folded = [Folded(torch.rand(3, *shape, dtype=torch.float64), index) for shape in shapes]
+    plain = [own.unfold() for own in folded]
+    found, right = ([out] if isinstance(out, (Tensor, TensorLike)) else out for out in (call(*folded), call(*plain)))
+    for own, expected in zip(found, right, strict=True):
+        if axis is None:
+            assert isinstance(own, Tensor)
+        else:
+            assert isinstance(own, Folded)
+            assert (own.num_distinct, own.batch_axis) == (3, axis)
+        torch.testing.assert_close(own.unfold() if isinstance(own, TensorLike) else own, expected)
+
+
+@pytest.fixture(scope="session")
+def on_rows() -> Callable[..., None]:
+    return _on_rows

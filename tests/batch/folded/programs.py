@@ -286,7 +286,7 @@ def operand_shape(p: Program, to: Twin) -> tuple[int, ...]:
 
 
 def tilted(given: Any, axis: int) -> Any:
-    """Entries that are equal but for rounding differ: which of them is largest is then the same on both sides."""
+    """Entries that are equal but for rounding no longer are: which is largest is then the same on both sides."""
     if not -given.dim() <= axis < given.dim():
         return given
     shape = [1] * given.dim()

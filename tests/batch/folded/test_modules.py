@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recfold.batch import Folded, FoldIndex, TensorLike
+from recfold.batch.folded.watch import watching
 
 INVERSE = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 2, 0])
 SAMPLES, ROWS, LENGTH, WIDTH = len(INVERSE), 4, 5, 8
@@ -117,6 +118,41 @@ def test_multi_head_attention(batch_first: bool, weights: bool) -> None:
     assert_on_rows(same(module(), turn(rows(3, WIDTH)), turn(rows(LENGTH, WIDTH)), constant(PADDING), call=call))
     per_sample = same(module(), turn(samples(1, WIDTH)), turn(rows(LENGTH, WIDTH)), constant(PADDING), call=call)
     assert all(isinstance(own, Tensor) for own in per_sample)
+
+
+class Watch:
+    """Remembers which linear layers ran, and on how many rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def called(self, call: Any, answer: Callable[[], Any]) -> Any:
+        out = answer()
+        if call.name == "linear":
+            self.rows.append(out.num_distinct if isinstance(out, Folded) else SAMPLES)
+        return out
+
+    def unfolded(self, reason: str) -> None:
+        pass
+
+
+def test_keys_and_values_are_projected_once_a_row_where_queries_are_of_samples() -> None:
+    attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True).double()
+    history, query = rows(LENGTH, WIDTH)[0], samples(1, WIDTH)[0]
+    watch = Watch()
+    with watching(watch):
+        attention(query, history, history)
+    assert watch.rows == [ROWS, ROWS]
+
+
+def test_attention_that_drops_draws_for_samples_and_projects_rows() -> None:
+    attention = nn.MultiheadAttention(WIDTH, 2, dropout=0.5, batch_first=True).double()
+    history = rows(LENGTH, WIDTH)[0]
+    watch = Watch()
+    with watching(watch):
+        out, _ = attention(history, history, history)
+    assert watch.rows == [ROWS] * 3
+    assert not torch.equal(out[0], out[1])
 
 
 def test_multi_head_attention_of_other_widths() -> None:

@@ -5,13 +5,14 @@ folded        Folded: values of the distinct rows, and their index
 lazy_concat   LazyConcat: parts under several indexes side by side; products: pairs of them
 dispatch      where a torch function finds its rule (names: which functions those are), or is unfolded
 align         operands under one index
-pointwise, along, shapes, matrices, layers, random, concat, split_linear, products: the rules
+pointwise, along, shapes, matrices, layers, attention, random, concat, split_linear, products: the rules
 watch         who listens to the operations
 explain       one that listens and tells rows and floating-point operations (flops), as an Explanation
 """
 
 from recfold.batch.folded import (  # noqa: F401
     along,
+    attention,
     concat,
     layers,
     matrices,

@@ -136,7 +136,7 @@ def _answer(call: Call) -> Any:
     for operand in operands:
         if isinstance(operand, likes.TensorLike):
             operand.check_unchanged()
-            few = few or 0 in operand.shape or any(index.num_samples == 1 for index in operand.indexes)
+            few = few or operand.num_samples < 2
     answer: Any = Why("no rule for it")
     copies: Copies = []
     name = call.name

@@ -1,11 +1,11 @@
-"""Whole layers: normalisation, attention over a history, convolutions, recurrent layers, embeddings."""
+"""Whole layers: normalisation, convolutions, recurrent layers, embeddings."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recfold.batch.folded.align import common_index, on_values, row_wise, under
+from recfold.batch.folded.align import on_values
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.random import draws_masks
@@ -78,40 +78,6 @@ def batch_norm(call: Call) -> Any:
     if bias is not None:
         out = out + bias.view(columns)
     return Folded(out.to(own.values.dtype), own.index, 0)
-
-
-@rule("scaled_dot_product_attention")
-def attention(call: Call) -> Any:
-    if call.arg(4, "dropout_p", 0.0) > 0 and draws_masks():
-        return Why("it draws random numbers")
-    return row_wise(call, last_free=2)
-
-
-@rule("multi_head_attention_forward")
-def multi_head_attention(call: Call) -> Any:
-    """Attention over histories, one batch row each: query, key and value [length, batch, width]."""
-    query, key, value = (call.arg(i, name) for i, name in enumerate(("query", "key", "value")))
-    training, dropout = call.arg(13, "training", True), call.arg(10, "dropout_p")
-    masked, mask = call.arg(14, "key_padding_mask"), call.arg(16, "attn_mask")
-    if training and dropout > 0 and draws_masks():
-        return Why("it draws random numbers")
-    if call.kwargs.get("static_k") is not None or call.kwargs.get("static_v") is not None:
-        return Why("its keys are given")
-    if not all(isinstance(part, Folded) and part.ndim == 3 and part.batch_axis == 1 for part in (query, key, value)):
-        return Why("query, key or value is per sample")
-    own = [query, key, value]
-    if isinstance(masked, Folded):
-        own.append(masked)
-    elif masked is not None:
-        return Why("the padding mask is per sample")
-    if isinstance(mask, Folded) or (mask is not None and mask.dim() == 3):
-        return Why("the attention mask is per sample")
-    index = common_index([part.index for part in own])
-    if isinstance(index, Why):
-        return index
-    result = call.mapped(lambda given: under(given, index) if isinstance(given, Folded) else given).run()
-    output, weights = result
-    return Folded(output, index, 1), None if weights is None else Folded(weights, index, 0)
 
 
 _SPATIAL = {

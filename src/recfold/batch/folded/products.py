@@ -49,6 +49,10 @@ class LazyProducts(Lazy):
         return self.stack.held
 
     @property
+    def num_samples(self) -> int:
+        return self.stack.num_samples
+
+    @property
     def indexes(self) -> tuple[FoldIndex, ...]:
         return self.stack.indexes
 

@@ -175,10 +175,15 @@ def setitem(call: Call) -> Any:
         return Why("an ordinary tensor is written to")
     if own.num_samples == 0:
         return call.mapped(plain).run()  # what torch refuses is refused; there is nothing to change
+    loans.check_writing(own.values)
+    if isinstance(given, Folded) and not isinstance(value, (Tensor, TensorLike)):
+        if given.dtype == torch.bool and given.index is own.index and given.batch_axis == own.batch_axis:
+            own.values[given.values] = value
+            return None
+        return Why("its index belongs to other rows")
     place = getitem_place(own, given)
     if place is None:
         return Why("it writes to chosen samples")
-    loans.check_writing(own.values)
     target = own.values[given]
     if isinstance(value, Folded):
         if value.index is not own.index or value.batch_axis - value.ndim != place - target.dim():

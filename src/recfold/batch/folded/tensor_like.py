@@ -52,6 +52,11 @@ class TensorLike:
 
     @property
     @property
+    def num_samples(self) -> int:
+        """Size of its batch axis."""
+        raise NotImplementedError
+
+    @property
     def indexes(self) -> tuple["FoldIndex", ...]:
         """The indexes of what it holds folded."""
         raise NotImplementedError

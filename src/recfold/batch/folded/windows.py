@@ -60,6 +60,10 @@ class Windows(Lazy):
         return Windows, (self.rows, self.source, self.index, self.length, self.batch_axis)
 
     @property
+    def num_samples(self) -> int:
+        return self.index.num_samples
+
+    @property
     def indexes(self) -> tuple[FoldIndex, ...]:
         return (self.index,)
 
