@@ -1,13 +1,15 @@
 """Multi-layer perceptrons."""
 
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
 
 from recfold.spec import unknown
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": functools.partial(nn.ReLU, inplace=True),  # a linear layer does not need its output any more
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,

@@ -14,6 +14,7 @@ from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part, clusters
 from recfold.batch.folded.loans import Loans
+from recfold.batch.folded.pair_products import FoldedProducts, Products
 from recfold.batch.folded.tensor_like import Lazy
 
 
@@ -143,18 +144,21 @@ def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     tiers = _tiers(stack)
     plan = _plan(tuple(tuple(own) for _, own in tiers), tuple(rows), tuple(columns), stack.device)
     parts: list[Part] = []
-    later: list[Tensor] = []
+    later: list[Part] = []
     for number in range(len(tiers) - 1, -1, -1):
         vectors = tiers[number][0]
         if number in plan.inside:
-            products = _Products.apply(_held(vectors), None, plan.inside[number])
+            products = Products.apply(_held(vectors), None, plan.inside[number])
             parts.append(Folded(products, vectors.index) if isinstance(vectors, Folded) else products)
-        if plan.across:
-            on_samples = vectors.unfold() if isinstance(vectors, Folded) else vectors
-            if number in plan.across:
-                others = torch.cat(later, 1) if len(later) > 1 else later[0]
-                parts.append(_Products.apply(on_samples, others, plan.across[number]))
-            later.append(on_samples)
+        if number in plan.across:
+            meeting = [part.unfold() if isinstance(part, Folded) else part for part in later]
+            others = torch.cat(meeting, 1) if len(meeting) > 1 else meeting[0]
+            if isinstance(vectors, Folded) and vectors.device.type == "cpu":
+                parts.append(FoldedProducts.apply(vectors.values, others, vectors.index, plan.across[number]))
+            else:
+                on_samples = vectors.unfold() if isinstance(vectors, Folded) else vectors
+                parts.append(Products.apply(others, on_samples, plan.across[number]))
+        later.append(vectors)
     if len(parts) > 1 or isinstance(parts[0], Folded):
         return LazyConcat(parts, 1, 0, plan.order)
     return parts[0].index_select(1, plan.order)
@@ -166,7 +170,7 @@ class _Plan:
 
     Args:
         inside: tier -> entries of its product with itself, as one row; None for all of them.
-        across: tier -> entries of its product with all later tiers, which lie side by side, the last one first.
+        across: tier -> entries of the product of all later tiers, side by side, the last one first, with it.
         order: which of the entries, product by product from the last tier on, each pair is.
     """
 
@@ -184,8 +188,8 @@ def _plan(
     found: list[dict[int, list[tuple[int, int]]]] = [{}, {}]
     for pair, (row, column) in enumerate(zip(rows, columns, strict=True)):
         (first, a), (second, b) = sorted((tier_of[row], tier_of[column]))
-        width = len(tiers[first]) if first == second else firsts[first]
-        at = a * width + b + (0 if first == second else firsts[second])
+        width = len(tiers[first])
+        at = a * width + b if first == second else (firsts[second] + b) * width + a
         found[first != second].setdefault(first, []).append((pair, at))
     blocks: list[dict[int, Tensor | None]] = [{}, {}]
     places: list[int] = []
@@ -203,42 +207,6 @@ def _plan(
 
 def _held(vectors: Part) -> Tensor:
     return vectors.values if isinstance(vectors, Folded) else vectors
-
-
-class _Products(torch.autograd.Function):
-    """Chosen entries of `left @ right^T`, or of `left @ left^T`, whose gradient is one product instead of two.
-
-    Args:
-        left, right: [R, M, D] and [R, N, D]; right is None for left itself.
-        wanted_P: int64, entries of the product as one row; None for all.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor | None, wanted_P: Tensor | None) -> Tensor:
-        ctx.save_for_backward(left, right, wanted_P)
-        products = torch.bmm(left, (left if right is None else right).transpose(1, 2)).flatten(1)
-        return products if wanted_P is None else products.index_select(1, wanted_P)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        left, right, wanted_P = ctx.saved_tensors
-        other = left if right is None else right
-        shape = (len(left), left.shape[1], other.shape[1])
-        if wanted_P is None:
-            grad = grads[0].view(shape)
-        else:
-            grad = grads[0].new_zeros(len(left), left.shape[1] * other.shape[1])
-            grad = grad.index_add(1, wanted_P, grads[0]).view(shape)
-        if right is None:
-            return torch.bmm(grad + grad.transpose(1, 2), left), None, None
-        return torch.bmm(grad, right), torch.bmm(grad.transpose(1, 2), left), None
-
-
-def _samples(tiers: list[tuple[Part, list[int]]], tier: int, kept: dict[int, Tensor]) -> Tensor:
-    if tier not in kept:
-        vectors = tiers[tier][0]
-        kept[tier] = vectors.unfold() if isinstance(vectors, Folded) else vectors
-    return kept[tier]
 
 
 def _tiers(stack: LazyConcat) -> list[tuple[Part, list[int]]]:
