@@ -51,7 +51,10 @@ def empty_arrays(layout: Layout, keys: Sequence[str], weighted: bool) -> Arrays:
 
 def _group(group: GroupLayout, tensors: dict[str, Tensor], num_samples: int) -> Group:
     inverse = tensors.get(f"{group.name}/inverse")
-    index = FoldIndex(inverse, _num_distinct(group, tensors, num_samples), validate=False)
+    num_distinct = _num_distinct(group, tensors, num_samples)
+    if inverse is not None and num_distinct == num_samples and torch.equal(inverse, torch.arange(num_samples)):
+        inverse = None  # nothing repeats: then nothing is to be copied out either
+    index = FoldIndex(inverse, num_distinct, validate=False)
 
     def lists(part: str, keys: tuple[str, ...]) -> InverseKeyedJaggedTensor | None:
         if not keys:
