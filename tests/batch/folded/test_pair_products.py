@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recfold.batch import FoldIndex
+from recfold.batch import Folded, FoldIndex, plain
 from recfold.batch.folded.pair_products import FoldedProducts, Products, folded_products_reference
 from recfold.batch.row_buckets import row_buckets
+from recfold.model.interaction import dot_interaction
 
 inverses = st.integers(1, 7).flatmap(
     lambda rows: st.lists(st.integers(0, rows - 1), min_size=1, max_size=20).map(lambda used: (used, rows))
@@ -63,3 +64,21 @@ def test_buckets_hold_every_sample_once_next_to_those_of_its_row(used: tuple[lis
     assert at == len(used[0])
     assert buckets.samples[buckets.places].tolist() == list(range(at))
     assert [count for count, _ in buckets.sizes] == sorted({used[0].count(row) for row in used[0]})
+
+
+def test_pairs_under_autocast_are_as_exact_as_on_ordinary_tensors() -> None:
+    index = FoldIndex(torch.arange(32) // 8, 4)
+    vectors, others = (drawn(rows, 3, 16, seed=seed).detach().float() for rows, seed in ((4, 0), (32, 1)))
+
+    def run(folded: bool, autocast: bool) -> list[Tensor]:
+        leaves = [vectors.clone().requires_grad_(), others.clone().requires_grad_()]
+        own = Folded(leaves[0], index) if folded else index.unfold(leaves[0])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            out = plain(dot_interaction(torch.cat([leaves[1], own], 1)))
+        out.float().square().sum().backward()
+        return [out.detach().float(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    exact = run(False, False)
+    for ours, theirs, expected in zip(run(True, True), run(False, True), exact, strict=True):
+        error, ordinary = ((found - expected).abs().max() / expected.abs().max() for found in (ours, theirs))
+        assert 0 < error < 3 * ordinary

@@ -121,3 +121,21 @@ def test_attention_projects_merged_positions(monkeypatch: pytest.MonkeyPatch) ->
     assert seen == [NUM_ROWS + 1, 6 * 8]  # what comes after attention belongs to a sequence
     same(lambda x, real: attention(x, x, x, need_weights=False)[0])
     same(lambda x, real: attention(x, x, x)[0])
+
+
+def test_attention_under_autocast_is_as_exact_as_on_ordinary_tensors() -> None:
+    module = encoder(False).float()
+    leaf = rows().detach().float()
+
+    def forward(unfolded: bool, autocast: bool) -> Tensor:
+        padded, real = sequence(leaf).padded()
+        if unfolded:
+            padded, real = padded.unfold(), real.unfold()
+        seen = real.clone()
+        seen[:, 0] = True
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return plain(module(padded, src_key_padding_mask=~seen)).float()
+
+    exact = forward(True, False)
+    error, ordinary = ((forward(unfolded, True) - exact).abs().max() for unfolded in (False, True))
+    assert 0 < error < 3 * ordinary

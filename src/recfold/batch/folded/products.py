@@ -15,6 +15,7 @@ from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part, clusters
 from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.pair_products import FoldedProducts, Products
+from recfold.batch.folded.precision import half_precision
 from recfold.batch.folded.tensor_like import Lazy
 
 
@@ -141,6 +142,14 @@ def chosen(call: Call) -> Any:
 
 def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     """Pairs inside a set of folded vectors on its distinct rows, the others on samples."""
+    low = half_precision(stack)
+    with torch.autocast(stack.device.type, enabled=False):
+        return _in_tiers(
+            stack if low is None else stack.with_parts([p.to(low) for p in stack.fresh_parts()]), rows, columns
+        )
+
+
+def _in_tiers(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:
     tiers = _tiers(stack)
     plan = _plan(tuple(tuple(own) for _, own in tiers), tuple(rows), tuple(columns), stack.device)
     parts: list[Part] = []

@@ -13,6 +13,7 @@ from recfold.batch.folded.align import common_index, under
 from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, clusters
+from recfold.batch.folded.precision import half_precision
 
 LEAST_COLUMNS_SAVED = 20
 """Columns times the share of rows saved from which a part gets a product of its own: below, adding its result to every
@@ -29,7 +30,7 @@ def split_linear(call: Call) -> Any:
         return linear_of_rows(call, own)
     if weight_NK.shape[1] != own.shape[-1] or (own.order is not None and len(own.order) != sum(own.widths)):
         return Why("its columns do not fit")
-    low = _low_precision(own, weight_NK)
+    low = half_precision(own)
     split, together = _sides(own)
     return _added(split, together, weight_NK, bias_N, low)
 
@@ -161,11 +162,3 @@ class _SplitLinear(torch.autograd.Function):
 
 def _pairs_of(pieces: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return list(zip(pieces[::2], pieces[1::2], strict=True))
-
-
-def _low_precision(own: LazyConcat, weight: Tensor) -> torch.dtype | None:
-    """The half precision that the layer would be computed in; None where it is not."""
-    device_type = weight.device.type
-    if torch.is_autocast_enabled(device_type) and own.dtype != torch.float64:
-        return torch.get_autocast_dtype(device_type)
-    return own.dtype if own.dtype in (torch.float16, torch.bfloat16) else None
