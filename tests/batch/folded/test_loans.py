@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from recfold.batch import Folded, FoldIndex, LazyConcat
+from recfold.batch import Folded, FoldIndex, LazyConcat, plain
 from recfold.spec import InputError
 
 INDEX = FoldIndex(torch.tensor([0, 0, 1, 0, 1, 1]), 2)
@@ -163,3 +163,33 @@ def test_copies_in_a_views_stead_see_each_other(name: str, make: Callable[[], An
         other.mul_(2.0)
     assert torch.equal(found[0], right[0])
     assert torch.equal(found[1], right[1])
+
+
+def three_parts() -> LazyConcat:
+    index = FoldIndex(torch.tensor([0, 0, 1, 1]), 2)
+    one, other = (Folded(torch.randn(2, 2, dtype=torch.float64).requires_grad_(), index) for _ in range(2))
+    joined = torch.cat([one, torch.randn(4, 2, dtype=torch.float64), other], 1)
+    assert isinstance(joined, LazyConcat)
+    return joined
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda joined: joined.long(),
+        lambda joined: joined.float(),
+        lambda joined: joined.detach(),
+        lambda joined: joined[:, 1:5],
+        lambda joined: joined[:, 0:4],
+    ],
+)
+@pytest.mark.parametrize("own", [lambda joined: joined, lambda joined: joined[:, 2:6]])
+def test_what_was_lent_of_one_is_not_taken_for_another(own: Callable[[Any], Any], other: Callable[[Any], Any]) -> None:
+    """Both may be views of one tensor in torch, and both are written out while views of the first are in use."""
+    joined = three_parts()
+    expected = joined.unfold()
+    view = plain(other(joined)[None])
+    assert torch.equal(view, other(expected)[None])
+    again = plain(own(joined)[None])
+    assert torch.equal(again, own(expected)[None])
+    assert again.requires_grad

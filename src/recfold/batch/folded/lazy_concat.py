@@ -1,5 +1,6 @@
 """LazyConcat: parts under different indexes side by side, nothing copied yet."""
 
+import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,10 +79,12 @@ class LazyConcat(Lazy):
         self.loans.lend(copy, whole, self._key())
 
     def on_loan(self) -> Tensor | None:
-        return self.loans.find(self._key())
+        return self.loans.find(self._key()) if self.loans.any() else None
 
     def _key(self) -> Hashable:
-        return self.axis, self.batch_axis, self.shape, self.order is None
+        """The very parts: other views of their memory hold other columns, or have other gradients."""
+        order = None if self.order is None else tuple(self.order.tolist())
+        return self.axis, self.batch_axis, tuple(map(weakref.ref, self.held)), order
 
     def as_view(self, out: "LazyConcat") -> "LazyConcat":
         """One that torch would give as a view of this: neither may be changed in place any more."""

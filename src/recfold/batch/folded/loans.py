@@ -41,6 +41,10 @@ class Loans:
             geometry = (whole.size(), whole.stride(), whole.storage_offset())
             self._wholes[(key, torch.is_grad_enabled())] = (weakref.ref(memory), geometry)
 
+    def any(self) -> bool:
+        """Whether anything was lent."""
+        return bool(self._copies)
+
     def find(self, key: Hashable) -> Tensor | None:
         """The copy that was lent under this key, where views of it are in use."""
         reference, geometry = self._wholes.get((key, torch.is_grad_enabled()), (None, None))

@@ -1,7 +1,8 @@
 """The dot interaction of a lazy stack: pairs of folded vectors on distinct rows, others on samples."""
 
 import functools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,13 @@ class LazyProducts(Lazy):
         self.loans.check_reading()
 
     def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
-        self.loans.lend(copy, whole, self.flat)
+        self.loans.lend(copy, whole, self._key())
 
     def on_loan(self) -> Tensor | None:
-        return self.loans.find(self.flat)
+        return self.loans.find(self._key()) if self.loans.any() else None
+
+    def _key(self) -> Hashable:
+        return self.flat, tuple(map(weakref.ref, self.stack.held))
 
     def settled(self) -> Any:
         """All products."""

@@ -6,6 +6,8 @@ Legend: V merged positions, U distinct sequences, L the padded length, D width, 
     source    0 1 2 | 1 2 3 | 3 4 4       U = 3 windows of L = 3
 """
 
+import weakref
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +73,13 @@ class Windows(Lazy):
         self.loans.check_reading()
 
     def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
-        self.loans.lend(copy, whole, self.batch_axis)
+        self.loans.lend(copy, whole, self._key())
 
     def on_loan(self) -> Tensor | None:
-        return self.loans.find(self.batch_axis)
+        return self.loans.find(self._key()) if self.loans.any() else None
+
+    def _key(self) -> Hashable:
+        return weakref.ref(self.rows), self.batch_axis
 
     @property
     def shape(self) -> torch.Size:
