@@ -1,3 +1,9 @@
+"""Concatenations of parts under several indexes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
@@ -24,3 +30,29 @@ def test_batch_norm_of_a_concatenation_keeps_running_statistics_and_gradients() 
         torch.testing.assert_close(one, other)
     for one, other in zip(found.buffers(), right.buffers(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: x[:, torch.tensor([0, 9])],
+        lambda x: x[:, torch.tensor([-9])],
+        lambda x: x.index_select(1, torch.tensor([9])),
+        lambda x: x.index_select(1, torch.tensor([-1])),
+        lambda x: x.narrow(1, 3, 4),
+        lambda x: x.select(1, 9),
+        lambda x: x.unsqueeze(4),
+        lambda x: x.sum(3),
+        lambda x: x.unbind(3),
+        lambda x: x.split(0, 1),
+        lambda x: torch.bmm(x.unsqueeze(2), x.unsqueeze(2).transpose(1, 2))[:, torch.tensor([9]), torch.tensor([0])],
+        lambda x: torch.bmm(x.unsqueeze(2), x.unsqueeze(2).mT).flatten(1)[:, torch.tensor([99])],
+    ],
+)
+def test_what_is_not_there_is_an_error(wrong: Callable[[Any], Any]) -> None:
+    folded = Folded(torch.randn(2, 2), FoldIndex(torch.tensor([0, 0, 1]), 2))
+    joined = torch.cat([folded, torch.randn(3, 2)], 1)
+    with pytest.raises((IndexError, RuntimeError)):
+        wrong(joined.unfold())
+    with pytest.raises((IndexError, RuntimeError)):
+        wrong(joined)

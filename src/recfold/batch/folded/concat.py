@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recfold.batch.folded.dispatch import Call, Why, dispatch, rule, sequence_of
+from recfold.batch.folded.dispatch import Call, Why, axis_of, dispatch, entries_of, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part
 from recfold.batch.folded.names import IN_PLACE, NAMES, POINTWISE
@@ -25,7 +25,7 @@ def stack(call: Call) -> Any:
     axis = call.arg(1, "dim", 0)
     if len({tuple(part.shape) for part in parts}) > 1:
         return Why("shapes differ")
-    axis = axis % (parts[0].ndim + 1)
+    axis = axis_of(axis, parts[0].ndim + 1)
     return _joined([_unsqueezed(part, axis) for part in parts], axis)
 
 
@@ -238,13 +238,17 @@ def reshape(call: Call) -> Any:
     return Why("its parts are not whole after it")
 
 
+_FLATTENED = ((1, "start_dim", 0), (2, "end_dim", -1))
+
+
 def _target(call: Call, own: LazyConcat) -> list[int] | None:
     if call.name == "flatten":
-        if call.arg(1, "start_dim", 0) % own.ndim != 1 or call.arg(2, "end_dim", -1) % own.ndim != own.ndim - 1:
+        ends = (axis_of(call.arg(position, name, default), own.ndim) for position, name, default in _FLATTENED)
+        if tuple(ends) != (1, own.ndim - 1):
             return None
         return [own.num_samples, own.shape[1:].numel()]
     if call.name == "unflatten":
-        if call.arg(1, "dim") % own.ndim != 1:
+        if axis_of(call.arg(1, "dim"), own.ndim) != 1:
             return None
         sizes = resolved(torch.Size(own.shape[1:2]), list(sequence_of(call.arg(2, "sizes"))))
         return [own.num_samples, *sizes, *own.shape[2:]]
@@ -279,39 +283,44 @@ def getitem(call: Call) -> Any:
     if isinstance(item, int) and not isinstance(item, bool) and -width <= item < width:
         return _column(own, item % width)
     if isinstance(item, Tensor) and item.dtype == torch.int64 and item.dim() == 1 and len(item):
-        return own.columns(item % width)
+        return own.columns(entries_of(item, width, -width))
     return Why("it chooses more than columns")
 
 
 @rule("index_select", lazy=True)
 def index_select(call: Call) -> Any:
     own, axis, chosen = call.arg(0, "input"), call.arg(1, "dim"), call.arg(2, "index")
-    if not isinstance(own, LazyConcat) or axis % own.ndim != own.axis or not isinstance(chosen, Tensor):
+    if not isinstance(own, LazyConcat) or axis_of(axis, own.ndim) != own.axis or not isinstance(chosen, Tensor):
         return Why("it chooses more than columns")
-    return own.columns(chosen.long()) if chosen.dim() == 1 and len(chosen) else NOT_ONE
+    if chosen.dim() != 1 or not len(chosen) or chosen.dtype not in (torch.int32, torch.int64):
+        return Why("it chooses more than columns")
+    return own.columns(entries_of(chosen.long(), own.shape[own.axis], 0))
 
 
 @rule("narrow", lazy=True)
 def narrow(call: Call) -> Any:
     own, axis = call.arg(0, "input"), call.arg(1, "dim")
-    if not isinstance(own, LazyConcat) or axis % own.ndim != own.axis or call.arg(3, "length") < 1:
+    if not isinstance(own, LazyConcat) or axis_of(axis, own.ndim) != own.axis or call.arg(3, "length") < 1:
         return Why("it chooses more than columns")
-    start = call.arg(2, "start") % own.shape[own.axis]
-    return own.slice(start, start + call.arg(3, "length"))
+    start, width = call.arg(2, "start"), own.shape[own.axis]
+    if not isinstance(start, int) or not -width <= start < width or start % width + call.arg(3, "length") > width:
+        return Why("it chooses more than columns")
+    return own.slice(start % width, start % width + call.arg(3, "length"))
 
 
 @rule("select", lazy=True)
 def select(call: Call) -> Any:
     own, axis = call.arg(0, "input"), call.arg(1, "dim")
-    if not isinstance(own, LazyConcat) or axis % own.ndim != own.axis:
+    if not isinstance(own, LazyConcat) or axis_of(axis, own.ndim) != own.axis:
         return Why("it chooses more than columns")
-    return _column(own, call.arg(2, "index") % own.shape[own.axis])
+    index, width = call.arg(2, "index"), own.shape[own.axis]
+    return _column(own, index % width) if -width <= index < width else Why("there is no such column")
 
 
 @rule("unbind", lazy=True)
 def unbind(call: Call) -> Any:
     own = call.arg(0, "input")
-    if not isinstance(own, LazyConcat) or call.arg(1, "dim", 0) % own.ndim != own.axis:
+    if not isinstance(own, LazyConcat) or axis_of(call.arg(1, "dim", 0), own.ndim) != own.axis:
         return Why("it chooses more than columns")
     return tuple(_column(own, column) for column in range(own.shape[own.axis]))
 
@@ -319,10 +328,10 @@ def unbind(call: Call) -> Any:
 @rule("split", "chunk", lazy=True)
 def split(call: Call) -> Any:
     own, axis = call.arg(0, "tensor", call.kwargs.get("input")), call.arg(2, "dim", 0)
-    if not isinstance(own, LazyConcat) or axis % own.ndim != own.axis:
+    if not isinstance(own, LazyConcat) or axis_of(axis, own.ndim) != own.axis:
         return Why("it chooses more than columns")
     width, given = own.shape[own.axis], call.args[1] if len(call.args) > 1 else None
-    if isinstance(given, int):
+    if isinstance(given, int) and given > 0:
         size = given if call.name == "split" else -(-width // given)
         sizes = [min(size, width - start) for start in range(0, width, size)]
     elif isinstance(given, (list, tuple)) and sum(given) == width and all(size > 0 for size in given):
@@ -347,7 +356,7 @@ def unsqueeze(call: Call) -> Any:
     own = call.arg(0, "input")
     if not isinstance(own, LazyConcat):
         return NOT_ONE
-    axis = call.arg(1, "dim") % (own.ndim + 1)
+    axis = axis_of(call.arg(1, "dim"), own.ndim + 1)
     parts = [part.unsqueeze(axis) for part in own.fresh_parts()]
     return own.as_view(own.with_parts(parts, own.axis + (axis <= own.axis), own.batch_axis + (axis <= own.batch_axis)))
 
@@ -360,7 +369,7 @@ def total(call: Call) -> Any:
     if (
         not isinstance(own, LazyConcat)
         or len(axes) != 1
-        or axes[0] % own.ndim != own.axis
+        or axis_of(axes[0], own.ndim) != own.axis
         or call.kwargs.get("dtype") is not None
     ):
         return Why("it sums over other axes")

@@ -276,6 +276,31 @@ def refuse_autograd_function() -> None:
         frame = frame.f_back
 
 
+def axis_of(axis: int, ndim: int) -> int:
+    """An axis counted from the first.
+
+    Raises:
+        IndexError: there is no such axis, as torch says.
+    """
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {axis})")
+    return axis % ndim
+
+
+def entries_of(chosen: Tensor, size: int, lowest: int) -> Tensor:
+    """Numbers of entries of an axis, counted from the first.
+
+    Args:
+        lowest: the least number that is allowed: 0, or -size.
+    Raises:
+        IndexError: one is outside the axis.
+    """
+    low, high = (int(bound) for bound in chosen.aminmax())
+    if low < lowest or high >= size:
+        raise IndexError(f"index {low if low < lowest else high} is out of bounds for dimension with size {size}")
+    return chosen % size if low < 0 else chosen
+
+
 def sequence_of(given: Any) -> Sequence[Any]:
     """Arguments that may be one value or a list of them."""
     return given if isinstance(given, (list, tuple, torch.Size)) else (given,)

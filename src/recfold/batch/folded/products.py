@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.align import common_index, under
-from recfold.batch.folded.dispatch import Call, Why, rule, sequence_of
+from recfold.batch.folded.dispatch import Call, Why, axis_of, entries_of, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part, clusters
 from recfold.batch.folded.loans import Loans
@@ -115,7 +115,7 @@ def reshaped(call: Call) -> Any:
     if not isinstance(own, LazyProducts) or own.flat:
         return Why("it is no product of a stack with its transpose")
     if call.name == "flatten":
-        whole = (call.arg(1, "start_dim", 0) % 3, call.arg(2, "end_dim", -1) % 3) == (1, 2)
+        whole = (axis_of(call.arg(1, "start_dim", 0), 3), axis_of(call.arg(2, "end_dim", -1), 3)) == (1, 2)
     else:
         shape = list(sequence_of(call.args[1])) if len(call.args) == 2 else list(call.args[1:])
         whole = len(shape) == 2 and shape[0] in (own.shape[0], -1) and shape[1] in (own.shape[1] ** 2, -1)
@@ -128,7 +128,7 @@ def chosen(call: Call) -> Any:
     if not isinstance(own, LazyProducts):
         return Why("an ordinary tensor is indexed")
     if call.name == "index_select":
-        items: Sequence[Any] = (slice(None), call.arg(2, "index")) if call.arg(1, "dim") % own.ndim == 1 else ()
+        items: Sequence[Any] = (slice(None), call.arg(2, "index")) if axis_of(call.arg(1, "dim"), own.ndim) == 1 else ()
     else:
         items = call.args[1] if isinstance(call.args[1], tuple) else ()
     if len(items) != (2 if own.flat else 3) or not (isinstance(items[0], slice) and items[0] == slice(None)):
@@ -136,12 +136,13 @@ def chosen(call: Call) -> Any:
     numbers = [torch.as_tensor(item, device=own.device) for item in items[1:] if isinstance(item, (Tensor, list))]
     if len(numbers) != len(items) - 1 or any(n.dtype != torch.int64 or n.dim() != 1 for n in numbers):
         return Why("it chooses more than pairs")
-    vectors = own.stack.shape[1]
+    if not all(map(len, numbers)) or len(set(map(len, numbers))) > 1:
+        return Why("it chooses more than pairs")
+    vectors, size = own.stack.shape[1], own.shape[1]
+    numbers = [entries_of(n, size, 0 if call.name == "index_select" else -size) for n in numbers]
     if own.flat:
         numbers = [numbers[0] // vectors, numbers[0] % vectors]
-    if len(numbers[0]) != len(numbers[1]) or not len(numbers[0]):
-        return Why("it chooses more than pairs")
-    return own.pairs(numbers[0] % vectors, numbers[1] % vectors)
+    return own.pairs(numbers[0], numbers[1])
 
 
 def _pairs(stack: LazyConcat, rows: list[int], columns: list[int]) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from recfold.batch.fold_index import FoldIndex
-from recfold.batch.folded.dispatch import Call, Why, rule
+from recfold.batch.folded.dispatch import Call, Why, axis_of, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.loans import Loans
 from recfold.batch.folded.names import POINTWISE
@@ -157,7 +157,7 @@ def transpose(call: Call) -> Any:
     own = call.arg(0, "input")
     if not isinstance(own, Windows):
         return NOT_BY_POSITION
-    if {call.arg(1, "dim0") % own.ndim, call.arg(2, "dim1") % own.ndim} != {0, 1}:
+    if {axis_of(call.arg(1, "dim0"), own.ndim), axis_of(call.arg(2, "dim1"), own.ndim)} != {0, 1}:
         return NOT_BY_POSITION
     return Windows(own.rows, own.source, own.index, own.length, 1 - own.batch_axis, own.loans)
 
