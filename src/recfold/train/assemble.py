@@ -1,7 +1,8 @@
 """From a schema and settings to tables and a model, and from a batch to what they read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,26 @@ from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
 from recfold.train.settings import RunSettings
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Tables(Protocol):
+    """Embedding tables of this process, or its part of those of all ranks; see `EmbeddingTables`."""
+
+    def __call__(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]: ...
+
+    def train(self, mode: bool = True) -> object: ...
+
+    def state(self) -> Mapping[str, Any]: ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
+
+    def kernels(self) -> Mapping[str, str]: ...
+
+    def notes(self) -> tuple[str, ...]: ...
+
+
+MakeTables = Callable[..., Tables]
+"""What builds them: takes the arguments of `EmbeddingTables`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,7 @@ class Assembled:
     """
 
     model: nn.Module
-    tables: EmbeddingTables
+    tables: Tables
     reads: tuple[Read, ...]
     dense: tuple[str, ...]
     dense_sequences: tuple[str, ...]
@@ -101,11 +122,14 @@ class Assembled:
         return found
 
 
-def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Assembled:
+def assemble(
+    schema: Schema, settings: RunSettings, device: torch.device, make_tables: MakeTables = EmbeddingTables
+) -> Assembled:
     """Build the tables and the model; weights depend on the seed only.
 
     Args:
         schema: an effective schema: every table has rows.
+        make_tables: builds the tables of this process.
     Raises:
         InputError: an unknown model or option, or tables that the model cannot read.
     """
@@ -121,7 +145,7 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
     reads = vectors + weights
     read = {read.table for read in reads}
     sparse = settings.tables
-    tables = EmbeddingTables(
+    tables = make_tables(
         {name: spec for name, spec in specs.items() if name in read},
         reads,
         kernel=sparse.kernel,

@@ -83,6 +83,7 @@ def evaluate(
     learner = Learner(schema, opened.settings)
     learner.load_weights(load(found.path))
     scored = score(learner, data, split, schema, opened.settings, progress)
+    assert scored is not None  # alone
     evaluation = evaluation_of(scored, data, split, schema, step=found.step, baselines=True)
     evaluation = evaluation.model_copy(update={"notes": (*found.skipped, *evaluation.notes)})
     name = "evaluation.json" if split == "validation" else f"evaluation-{split}.json"
