@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,11 +42,13 @@ class Ranks:
         rank: which one, from 0; rank 0 prints, and writes the run's files.
         size: how many.
         group: of all of them; None for one process alone.
+        second_group: of all of them too: what travels in it does not mix with other traffic.
     """
 
     rank: int = 0
     size: int = 1
     group: dist.ProcessGroup | None = None
+    second_group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -121,10 +124,6 @@ class Ranks:
         """Return when every rank has come here."""
         self.any(False)
 
-    def own_group(self) -> dist.ProcessGroup | None:
-        """A further group of the same ranks: what travels in it does not mix with other traffic."""
-        return None if self.size == 1 else dist.new_group()
-
     def _bytes_of_all(self, own: bytes) -> list[bytes]:
         sizes = [int(size) for size in self.numbers([float(len(own))])[:, 0]]
         padded = torch.zeros(max(sizes), dtype=torch.uint8)
@@ -136,10 +135,21 @@ class Ranks:
 
 
 def current_ranks() -> Ranks:
-    """The ranks of the process group that this process is in; itself alone where there is none."""
+    """The ranks of the process group that this process is in; itself alone where there is none.
+
+    The first call in a process group is one that all ranks make.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return Ranks()
-    return Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+    world = dist.group.WORLD
+    if dist.get_world_size() == 1:
+        return Ranks()
+    return Ranks(dist.get_rank(), dist.get_world_size(), world, _second_group(world))
+
+
+@cache
+def _second_group(world: dist.ProcessGroup) -> dist.ProcessGroup:
+    return dist.new_group()
 
 
 def is_rank() -> bool:

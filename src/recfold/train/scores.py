@@ -63,12 +63,13 @@ def scored_batches(
     if split not in table.splits():
         raise InputError(f"table {table.path} has no {split} samples", expected=f"one of {', '.join(table.splits())}")
     reader = reader_of(table, split, schema, settings, order="time", ranks=learner.ranks)
-    total, done = sum(part.num_samples for part in table.parts(split)), 0
+    total, done = reader.num_samples, 0
     try:
         for batch in reader.lockstep():
             yield batch, learner.score(batch).cpu()
             done += batch.num_samples
-            progress(f"score {split}", min(done * learner.ranks.size, total), total)
+            if batch.num_samples:
+                progress(f"score {split}", done, total)
     finally:
         reader.close()
 

@@ -20,7 +20,7 @@ from recfold.train.handshake import agree
 from recfold.train.journal import Journal, NoJournal, truncate_journal
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
 from recfold.train.progress import TrainProgress, silent
-from recfold.train.ranks import Ranks, current_ranks
+from recfold.train.ranks import LostRank, Ranks, current_ranks
 from recfold.train.result import TrainResult
 from recfold.train.run import (
     Run,
@@ -95,6 +95,8 @@ def train(
             # only now, when all that can be wrong with the settings has been tried
             ranks.together(lambda: _prepare(started, resume), only_first=True)
             return _train(started, parts, resume, job, progress if ranks.is_first else silent)
+        except LostRank:
+            raise  # to be gone on with
         except InputError:
             if not resume and ranks.is_first:
                 forget_unstarted(started.path)

@@ -1,0 +1,71 @@
+"""How a verb runs on several ranks: it starts them, or is one of them and keeps quiet unless it is the first."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from recfold.cli.console import errors
+from recfold.spec import InputError
+
+SECONDS_FOR_THE_SPEAKER = 1.0
+RESTARTS = 3
+
+
+def start_ranks(nproc: int, out: Path | None = None) -> None:
+    """Start this very command as `nproc` ranks, unless this process is one of them; does not return then.
+
+    Args:
+        out: folder of the run that a restart goes on with.
+    """
+    from recfold.train.ranks import is_rank
+
+    if nproc == 1 or is_rank():
+        return
+    from recfold.train.launch import launch
+
+    def again(arguments: Sequence[str]) -> Sequence[str]:
+        return arguments if out is None or "--resume" in arguments or not is_run(out) else [*arguments, "--resume"]
+
+    def say(line: str) -> None:
+        errors().print(f"recfold: {line}", highlight=False, soft_wrap=True)
+
+    if nproc < 1:
+        raise InputError("--nproc must be at least 1", got=nproc)
+    raise typer.Exit(launch(sys.argv[1:], nproc=nproc, restarts=RESTARTS, on_restart=again, say=say))
+
+
+def is_run(out: Path) -> bool:
+    """Whether a run was started in a folder."""
+    return (out / "settings.json").exists()
+
+
+def was_restarted() -> bool:
+    """Whether torchrun has started the ranks again after one failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+@contextmanager
+def joined(device: str = "auto", timeout_s: float = 600.0) -> Iterator[bool]:
+    """Join the other ranks, if there are any; yields whether this rank prints.
+
+    Of an error one rank speaks. The others wait a moment: the launcher ends all ranks when it sees the first go.
+    """
+    from recfold.train.launch import LOST_RANK
+    from recfold.train.ranks import LostRank, OtherRankFailed, losses, process_group
+
+    try:
+        with losses(), process_group(device, timeout_s) as ranks:
+            yield ranks.is_first
+    except OtherRankFailed:
+        time.sleep(SECONDS_FOR_THE_SPEAKER)
+        raise typer.Exit(1) from None
+    except LostRank as error:
+        time.sleep(SECONDS_FOR_THE_SPEAKER)
+        if "timed out" in str(error).lower():
+            errors().print(f"recfold: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(LOST_RANK) from None
