@@ -6,7 +6,7 @@ send     one message per peer; what stays on a rank is not sent and not counted
 
 from recfold.comm.codecs import CODECS, Codec, codec_named
 from recfold.comm.collectives import Exchange, all_to_all, gather_texts, stop_together
-from recfold.comm.formats import FORMATS, RowFormat, aligned
+from recfold.comm.formats import FORMATS, RowFormat, aligned, round_trip
 from recfold.comm.wire import Wire
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "all_to_all",
     "codec_named",
     "gather_texts",
+    "round_trip",
     "stop_together",
 ]
