@@ -1,6 +1,8 @@
 """What each rank of `test_sharded.py` runs: many cases in one start of the processes. Run as a program:
 
-python sharded_cases.py RANK RANKS FOLDER FIRST_SEED NUM_SEEDS    writes FOLDER/failures-RANK.json: case -> what went wrong
+python sharded_cases.py RANK RANKS FOLDER NUM_SEEDS EVERY    writes FOLDER/failures-RANK.json: case -> what went wrong
+
+NUM_SEEDS of each drawn case, and every EVERYth of the matrix (kind x rule x way of reading).
 """
 
 import contextlib
@@ -14,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -209,11 +212,7 @@ def train(case: Case, tables: ShardedTables, whole: EmbeddingTables, seed: int, 
 
 def all_shards(tables: ShardedTables) -> list[ShardState]:
     """Shards of all ranks, replicated tables of rank 0 only."""
-    own = [
-        shard
-        for shard in tables.shards()
-        if dist.get_rank() == 0 or not tables.plan.tables[shard.table].replicated
-    ]
+    own = [shard for shard in tables.shards() if dist.get_rank() == 0 or not tables.plan.tables[shard.table].replicated]
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, own)
     return [shard for part in found for shard in part]
@@ -281,8 +280,9 @@ def resharded(seed: int, ranks: int) -> None:
     third.load_shards(whole_shards(whole.state()))
     train(case, third, whole, seed + 2)
     third.load_state({name: tensor.clone() for name, tensor in third.state().items()})
-    with raises("holds only"):
-        third.load_shards([])
+    if third.shards():
+        with raises("holds only"):
+            third.load_shards([])
 
 
 def evaluated(seed: int, ranks: int) -> None:
@@ -341,7 +341,6 @@ def wire(seed: int, ranks: int) -> None:
     bags = {"likes": own or Bags(torch.tensor([0]), torch.tensor([0, 1]))}
     tables, reads = {"item": TableSpec(rows=8, dim=4)}, [Read(feature="likes", table="item", mode="sum")]
     topology, others = Topology(ranks=ranks), ranks - 1
-    sizes = 4 * 4 * others  # status and three numbers to each rank that holds a shard
     last = ranks - 1
     expected = {
         # lists, empty ones too, go to the last rank; rows of 16 bytes come back
@@ -377,7 +376,6 @@ def wire(seed: int, ranks: int) -> None:
             | ({"vectors": 16} if rank == last else {}),
         ),
     }
-    assert sizes > 0
     for kind, (placed, want) in expected.items():
         sharded = ShardedTables(tables, reads, plan=Plan(topology=topology, tables={"item": placed}), kernel="torch")
         sharded(bags)["likes"].sum().backward()
@@ -434,25 +432,22 @@ def _of(topology: Topology, rows: int, dim: int) -> Plan:
 
 @contextlib.contextmanager
 def raises(message: str) -> Iterator[None]:
-    try:
+    with pytest.raises(InputError) as caught:
         yield
-    except InputError as error:
-        assert message in str(error), str(error)
-    else:
-        raise AssertionError(f"no error that says {message!r}")
+    assert message in str(caught.value)
 
 
 ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong)
 DRAWN: tuple[Callable[[int, int], None], ...] = (mixed, fbgemm, repeated, resharded, evaluated, codecs, unused)
 
 
-def main(rank: int, ranks: int, folder: Path, first_seed: int, num_seeds: int) -> None:
+def main(rank: int, ranks: int, folder: Path, num_seeds: int, every: int) -> None:
     store = dist.FileStore(str(folder / "store"), ranks)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=timedelta(seconds=60))
     failures = {}
-    cases = [(case, 0) for case in ONCE]
-    cases += [(matrix, seed) for seed in range(len(KINDS) * len(OPTIMIZERS) * len(MODES))]
-    cases += [(case, seed) for seed in range(first_seed, first_seed + num_seeds) for case in DRAWN]
+    cases = [(case, 0) for case in ONCE if ranks > 1]
+    cases += [(matrix, seed) for seed in range(0, len(KINDS) * len(OPTIMIZERS) * len(MODES), every)]
+    cases += [(case, seed) for seed in range(num_seeds) for case in DRAWN]
     for case, seed in cases:
         try:
             case(seed, ranks)
