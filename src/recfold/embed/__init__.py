@@ -12,6 +12,19 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 from recfold.embed.bags import Bags
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
+from recfold.embed.shard_state import ShardState, load_shards, whole_shards, whole_state
+from recfold.embed.sharded import Lookup, ShardedTables
 from recfold.embed.tables import EmbeddingTables
 
-__all__ = ["Bags", "EmbeddingTables", "KernelName", "lookup_reference"]
+__all__ = [
+    "Bags",
+    "EmbeddingTables",
+    "KernelName",
+    "Lookup",
+    "ShardState",
+    "ShardedTables",
+    "load_shards",
+    "lookup_reference",
+    "whole_shards",
+    "whole_state",
+]

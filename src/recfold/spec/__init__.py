@@ -2,6 +2,18 @@
 
 from recfold.spec.errors import InputError, nearest, unknown
 from recfold.spec.hashing import splitmix64, xxh64_strings
+from recfold.spec.plan import (
+    Placement,
+    Plan,
+    Shard,
+    Topology,
+    column_wise,
+    replicated,
+    row_wise,
+    table_wise,
+    twcw,
+    twrw,
+)
 from recfold.spec.reads import Read, ReadMode
 from recfold.spec.schema import (
     SAMPLE_GROUP,
@@ -20,15 +32,25 @@ __all__ = [
     "GroupSpec",
     "InputError",
     "LabelSpec",
+    "Placement",
+    "Plan",
     "Read",
     "ReadMode",
     "Schema",
     "Settings",
+    "Shard",
     "TableSpec",
+    "Topology",
     "apply_overrides",
+    "column_wise",
     "load_schema",
     "nearest",
+    "replicated",
+    "row_wise",
     "splitmix64",
+    "table_wise",
+    "twcw",
+    "twrw",
     "unknown",
     "xxh64_strings",
 ]

@@ -1,0 +1,77 @@
+"""Collectives over `torch.distributed` (Gloo or NCCL); an exchange under way is one object with `wait()`."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from recfold.spec import InputError
+
+LONGEST_TEXT_BYTES = 2048
+
+
+class Exchange:
+    """A message to every peer and one from each, under way.
+
+    Args:
+        received: uint8, filled when `work` is done.
+        split: bytes from each rank.
+        work: of `torch.distributed`; None where nothing has to travel.
+        sent: kept until then.
+    """
+
+    def __init__(self, received: Tensor, split: Sequence[int], work: dist.Work | None, sent: Tensor) -> None:
+        self._received, self._split, self._work, self._sent = received, list(split), work, sent
+
+    def wait(self) -> list[Tensor]:
+        """The message [bytes] of each rank, uint8."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return list(self._received.split(self._split))
+
+
+def all_to_all(
+    message: Tensor, to: Sequence[int], expected: Sequence[int], group: dist.ProcessGroup | None
+) -> Exchange:
+    """Start to send a message to every rank; every rank of the group has to.
+
+    Args:
+        message: uint8, the messages to ranks 0, 1, ... one after the other; what stays is left out.
+        to: bytes to each rank, 0 to oneself.
+        expected: bytes from each rank.
+    """
+    received = message.new_empty(sum(expected))
+    if len(to) == 1:
+        return Exchange(received, expected, None, message)
+    work = dist.all_to_all_single(received, message, list(expected), list(to), group=group, async_op=True)
+    return Exchange(received, expected, work, message)
+
+
+def gather_texts(text: str, group: dist.ProcessGroup | None, device: torch.device) -> list[str]:
+    """Every rank's text, on every rank; at most 2,048 bytes of each."""
+    ranks = dist.get_world_size(group)
+    own = torch.zeros(LONGEST_TEXT_BYTES, dtype=torch.uint8)
+    written = text.encode()[:LONGEST_TEXT_BYTES]
+    if written:
+        own[: len(written)] = torch.frombuffer(bytearray(written), dtype=torch.uint8)
+    own = own.to(device)
+    all_texts = [torch.empty_like(own) for _ in range(ranks)]
+    dist.all_gather(all_texts, own, group=group)
+    return [bytes(part.tolist()).rstrip(b"\0").decode(errors="replace") for part in all_texts]
+
+
+def stop_together(problem: str, group: dist.ProcessGroup | None, device: torch.device) -> None:
+    """Raise on every rank where one has a problem; every rank of the group has to call.
+
+    Args:
+        problem: what is wrong on this rank; "" for nothing.
+    Raises:
+        InputError: the same on every rank, naming the ranks that have a problem and what the first one is.
+    """
+    problems = {rank: text for rank, text in enumerate(gather_texts(problem, group, device)) if text}
+    if problems:
+        first = min(problems)
+        more = f" (and on ranks {', '.join(str(r) for r in problems if r != first)})" if len(problems) > 1 else ""
+        raise InputError(f"on rank {first}{more}: {problems[first]}")
