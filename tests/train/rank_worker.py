@@ -37,8 +37,11 @@ def steps(case: dict[str, Any], folder: Path) -> dict[str, Any]:
             losses.append(done.loss)
             samples.append(batch.num_samples)
         learner.flush()
-    state = {"model": dict(learner.model.state_dict()), "tables": dict(learner.assembled.tables.state())}
-    return {"losses": losses, "samples": samples, **state}
+    pieces = {
+        name: {"values": piece.values, "start": piece.start, "shape": piece.shape}
+        for name, piece in learner.saved_tables().items()
+    }
+    return {"losses": losses, "samples": samples, "model": dict(learner.model.state_dict()), "pieces": pieces}
 
 
 def run(case: dict[str, Any], folder: Path) -> dict[str, Any]:

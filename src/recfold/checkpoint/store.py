@@ -153,8 +153,10 @@ def _split_off(value: Mapping[str, Any], file: str) -> tuple[dict[str, Tensor], 
     for name, piece in value.items():
         tensors[name] = piece.values.detach().to("cpu", copy=True).contiguous()
         dtype = str(piece.values.dtype).removeprefix("torch.")
-        # a tensor of which one rank holds several boxes has a number behind its name: item.weight@1
-        whole = said.setdefault(name.partition("@")[0], {"shape": list(piece.shape), "dtype": dtype, "pieces": []})
+        # a box has its place behind its tensor's name: item.weight@3,0
+        whole = said.setdefault(
+            name.rpartition("@")[0] or name, {"shape": list(piece.shape), "dtype": dtype, "pieces": []}
+        )
         whole["pieces"].append(described(piece, file, name))
     return tensors, said
 

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
 from recfold.model import InputShape, build_model, model_reads, model_weights
+from recfold.optim import sparse_optimizer
+from recfold.plan import TableSize
 from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
 from recfold.train.settings import RunSettings
 
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -134,19 +137,12 @@ def assemble(
         InputError: an unknown model or option, or tables that the model cannot read.
     """
     dtype = DTYPES[settings.train.dtype]
-    specs, name = schema.resolved_tables(), settings.model.name
-    vectors = tuple(Read(feature=f, table=schema.table_of(f), mode=mode) for f, mode in model_reads(name, schema))
-    weights = tuple(
-        Read(feature=weights_name(f), table=weights_name(schema.table_of(f)), mode=mode)
-        for f, mode in model_weights(name, schema)
-    )
-    weighed = {weights_name(f): f for f, _ in model_weights(name, schema)}
-    specs |= weight_tables(specs, len(schema.labels))
+    specs, vectors, weights = tables_read(schema, settings.model.name)
+    weighed = {weights_name(f): f for f, _ in model_weights(settings.model.name, schema)}
     reads = vectors + weights
-    read = {read.table for read in reads}
     sparse = settings.tables
     tables = make_tables(
-        {name: spec for name, spec in specs.items() if name in read},
+        specs,
         reads,
         kernel=sparse.kernel,
         optimizer=sparse.optimizer,
@@ -176,6 +172,41 @@ def assemble(
         dtype=dtype,
         weighed=weighed,
     )
+
+
+def tables_read(schema: Schema, model: str) -> tuple[dict[str, TableSpec], tuple[Read, ...], tuple[Read, ...]]:
+    """The tables that a model reads, and its reads of vectors and of first-order weights.
+
+    Raises:
+        InputError: an unknown model, or tables that it cannot read.
+    """
+    specs = schema.resolved_tables()
+    vectors = tuple(Read(feature=f, table=schema.table_of(f), mode=mode) for f, mode in model_reads(model, schema))
+    weights = tuple(
+        Read(feature=weights_name(f), table=weights_name(schema.table_of(f)), mode=mode)
+        for f, mode in model_weights(model, schema)
+    )
+    specs |= weight_tables(specs, len(schema.labels))
+    read = {read.table for read in vectors + weights}
+    return {name: spec for name, spec in specs.items() if name in read}, vectors, weights
+
+
+def table_sizes(schema: Schema, settings: RunSettings) -> dict[str, TableSize]:
+    """How large the tables of a run are, with the state of their optimizers.
+
+    Raises:
+        InputError: as `assemble`; or a table whose number of rows is not known.
+    """
+    sizes = {}
+    for name, spec in tables_read(schema, settings.model.name)[0].items():
+        if spec.rows is None:
+            raise InputError(f"the number of rows of table {name!r} is not known", todo=f"set tables.{name}.rows")
+        dtype = "float64" if settings.train.dtype == "float64" else spec.dtype
+        kept = sparse_optimizer(spec.optimizer or settings.tables.optimizer).state.values()
+        numbers = sum({"rows": 1, "entries": spec.dim}.get(of, 0) for of in kept)
+        row_bytes = spec.dim * BYTES[dtype] + numbers * max(BYTES[dtype], BYTES["float32"])
+        sizes[name] = TableSize(spec.rows, spec.dim, row_bytes)
+    return sizes
 
 
 def weights_name(name: str) -> str:

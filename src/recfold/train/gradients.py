@@ -27,7 +27,7 @@ class GradientSums:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], ranks: Ranks, *, bucket_bytes: int = BUCKET_BYTES) -> None:
-        self._group = ranks.second_group
+        self._group = ranks.dense_group
         self._buckets = _buckets(parameters, bucket_bytes)
         self._waiting = [len(bucket) for bucket in self._buckets]
         self._sent: list[tuple[Tensor, dist.Work]] = []

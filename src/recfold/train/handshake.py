@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import recfold
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.ranks import OtherRankFailed, Ranks
 from recfold.train.settings import RunSettings, setting_leaves
@@ -28,6 +28,9 @@ class Started(Protocol):
 
     @property
     def settings(self) -> RunSettings: ...
+
+    @property
+    def plan(self) -> Plan: ...
 
 
 def agree(ranks: Ranks, start: Started) -> str:
@@ -70,6 +73,7 @@ def own_facts(start: Started) -> dict[str, str]:
             f"setting {key}": json.dumps(value)
             for key, value in setting_leaves(start.settings.model_dump(mode="json")).items()
         },
+        "plan (digest)": _digest(start.plan.model_dump(mode="json")),
     }
 
 

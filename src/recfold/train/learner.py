@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from recfold.batch import Batch, plain
-from recfold.spec import InputError, Schema
-from recfold.train.assemble import assemble
+from recfold.spec import InputError, Plan, Schema
+from recfold.train.assemble import assemble, table_sizes
 from recfold.train.dense import build_optimizer, build_schedule
 from recfold.train.loss import check_labels, summed_loss, total_weight
 from recfold.train.parallelize import parallelize
@@ -60,6 +60,7 @@ class Learner:
         schema: an effective schema.
         settings: of the run.
         updates: dense updates of the whole run, for a schedule that ends with it.
+        plan: where tables lie; None for one rank, or one that is searched for.
         ranks: who trains together; every one of them steps, and scores, in the same order.
     Raises:
         InputError: an unknown model, optimizer, schedule, option or device.
@@ -71,13 +72,15 @@ class Learner:
         settings: RunSettings,
         *,
         updates: int = 1,
+        plan: Plan | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
     ) -> None:
         train = settings.train
         self.device = resolve_device(train.device)
         self.fold: Fold = train.fold
         self.ranks = ranks
-        self._parallel = parallel = parallelize(ranks)
+        self._parallel = parallel = parallelize(ranks, table_sizes(schema, settings), plan, codec=settings.ranks.codec)
+        self.plan = parallel.plan
         self.assembled = assemble(schema, settings, self.device, parallel.make_tables)
         self.model = self.assembled.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]

@@ -15,7 +15,7 @@ import torch
 from recfold.batch import Batch
 from recfold.checkpoint import Writer, random_state, saved_steps, set_random_state
 from recfold.reader import Reader
-from recfold.spec import InputError, Schema, unknown
+from recfold.spec import InputError, Plan, Schema, unknown
 from recfold.table import FoldedTable
 from recfold.train.evaluation import Evaluation, evaluation_of
 from recfold.train.interrupt import StopRequest
@@ -61,7 +61,9 @@ class Parts:
     stop_label: str
 
 
-def parts_of(table: FoldedTable, schema: Schema, settings: RunSettings, ranks: Ranks) -> Parts:
+def parts_of(
+    table: FoldedTable, schema: Schema, settings: RunSettings, ranks: Ranks, plan: Plan | None = None
+) -> Parts:
     """Build the reader and the learner, and try everything that can be wrong with the settings.
 
     Raises:
@@ -82,7 +84,7 @@ def parts_of(table: FoldedTable, schema: Schema, settings: RunSettings, ranks: R
     try:
         whole, rest = divmod(total_steps, steps_of_epoch)  # what is accumulated is used up at the end of an epoch
         updates = whole * math.ceil(steps_of_epoch / train.accumulate) + math.ceil(rest / train.accumulate)
-        learner = Learner(schema, settings, updates=updates, ranks=ranks)
+        learner = Learner(schema, settings, updates=updates, plan=plan, ranks=ranks)
     except BaseException:
         reader.close()
         raise

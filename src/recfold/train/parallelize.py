@@ -1,22 +1,22 @@
-"""What changes where several ranks train one model: the only file that knows both the model and how it is spread.
+"""What changes where several ranks train one model: the only file that knows both the model and the plan.
 
-Tables: every rank has a copy (`ReplicatedTables`). The dense part is whole on every rank; its gradients are summed.
+Tables lie as the plan says (`ShardedTables`). The dense part is whole on every rank; its gradients are summed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from recfold.checkpoint import Piece
-from recfold.embed import EmbeddingTables
-from recfold.spec import InputError
+from recfold.checkpoint import Piece, StoredTensors
+from recfold.embed import EmbeddingTables, ShardedTables, ShardState, whole_shards
+from recfold.plan import TableSize, search_plan
+from recfold.spec import InputError, Plan
 from recfold.train.assemble import MakeTables, Tables
 from recfold.train.gradients import GradientSums
 from recfold.train.ranks import Ranks
-from recfold.train.replicated import ReplicatedTables
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class Parallel:
 
     Args:
         ranks: over which.
+        plan: where its tables lie; None for one rank.
         make_tables: builds the tables of this rank.
     """
 
     ranks: Ranks
+    plan: Plan | None
     make_tables: MakeTables
 
     def over_ranks(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
@@ -51,30 +53,76 @@ class Parallel:
         return GradientSums(parameters, self.ranks).finish
 
     def saved_tables(self, tables: Tables) -> dict[str, Any]:
-        """What this rank saves: whole tensors where one process has them, else `Piece`s."""
-        if self.ranks.size == 1:
+        """What this rank saves: whole tensors where one process has them, else `Piece`s, each box on one rank."""
+        if self.plan is None:
             return dict(tables.state())
-        # every rank has all of it: each saves every so many of them
-        state = list(tables.state().items())
-        own = state[self.ranks.rank :: self.ranks.size]
-        return {name: Piece(tensor, tuple(tensor.shape), (0,) * tensor.dim()) for name, tensor in own}
+        saved: dict[str, Any] = {}
+        replicated = [name for name, placed in self.plan.tables.items() if placed.replicated]
+        for shard in cast(ShardedTables, tables).shards():
+            # every rank has all of a replicated table: each saves every so many of them
+            if shard.table in replicated and replicated.index(shard.table) % self.ranks.size != self.ranks.rank:
+                continue
+            placed = self.plan.tables[shard.table]
+            for kept, tensor in shard.tensors.items():
+                start = (shard.rows[0], shard.columns[0])
+                if any(start[tensor.dim() :]):
+                    continue  # one number a row, or a table, of which the first shard of a row, or table, tells
+                name = f"{shard.table}.{kept}@{start[0]},{start[1]}"
+                saved[name] = Piece(tensor, (placed.rows, placed.dim)[: tensor.dim()], start[: tensor.dim()])
+        return saved
 
     def load_tables(self, tables: Tables, saved: Mapping[str, Tensor]) -> None:
-        """Copy in what any number of ranks has saved.
+        """Copy in what any number of ranks has saved under any plan.
 
         Args:
-            saved: tensors, or the `StoredTensors` of a checkpoint.
+            saved: tensors, or the `StoredTensors` of a checkpoint, of which each rank reads what it holds.
         Raises:
             InputError: other tables, another update rule, shapes or dtypes.
         """
-        tables.load_state(dict(saved))
+        if self.plan is None:
+            tables.load_state(dict(saved))
+            return
+        own = cast(ShardedTables, tables)
+        own.load_shards(_boxes(own, self.plan, saved) if isinstance(saved, StoredTensors) else whole_shards(saved))
 
 
-def parallelize(ranks: Ranks) -> Parallel:
-    """How a learner is spread over `ranks`."""
+def parallelize(
+    ranks: Ranks, sizes: Mapping[str, TableSize], plan: Plan | None = None, *, codec: str = "fp32"
+) -> Parallel:
+    """How a learner is spread over `ranks`.
+
+    Args:
+        sizes: of its tables.
+        plan: None for one that is searched for.
+        codec: how rows and their gradients travel.
+    Raises:
+        InputError: a plan of another number of ranks or other tables.
+    """
+    if plan is not None:
+        plan.check_tables({name: (size.rows, size.dim) for name, size in sizes.items()}, ranks.size)
     if ranks.size == 1:
-        return Parallel(ranks, EmbeddingTables)
-    return Parallel(ranks, partial(ReplicatedTables, ranks=ranks))
+        return Parallel(ranks, None, EmbeddingTables)
+    plan = plan or search_plan(sizes, ranks.size)
+    return Parallel(ranks, plan, partial(ShardedTables, plan=plan, group=ranks.tables_group, codec=codec))
+
+
+def _boxes(tables: ShardedTables, plan: Plan, saved: StoredTensors) -> Iterator[ShardState]:
+    """Of everything that this rank holds, what was saved."""
+    for shard in tables.shards():
+        placed, found = plan.tables[shard.table], {}
+        names = {name for name in saved if name.rpartition(".")[0] == shard.table}
+        for kept, tensor in shard.tensors.items():
+            name = f"{shard.table}.{kept}"
+            whole = (placed.rows, placed.dim)[: tensor.dim()]
+            if name not in names or saved.stored[name].shape != whole:
+                raise InputError(
+                    f"the checkpoint does not fit table {shard.table!r}",
+                    got=str(saved.stored[name].shape) if name in names else ", ".join(sorted(names)) or "nothing of it",
+                    expected=f"{name} of shape {whole}",
+                )
+            start = (shard.rows[0], shard.columns[0])[: tensor.dim()]
+            found[kept] = saved.stored[name].box(start, tensor.shape)
+        yield ShardState(shard.table, shard.rows, shard.columns, found)
 
 
 def _nothing() -> None:

@@ -42,13 +42,15 @@ class Ranks:
         rank: which one, from 0; rank 0 prints, and writes the run's files.
         size: how many.
         group: of all of them; None for one process alone.
-        second_group: of all of them too: what travels in it does not mix with other traffic.
+        dense_group, tables_group: of all of them too: gradients of the dense part, and ids and rows of the tables, each
+            travel in a group of their own and mix with no other traffic.
     """
 
     rank: int = 0
     size: int = 1
     group: dist.ProcessGroup | None = None
-    second_group: dist.ProcessGroup | None = None
+    dense_group: dist.ProcessGroup | None = None
+    tables_group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -144,12 +146,12 @@ def current_ranks() -> Ranks:
     world = dist.group.WORLD
     if dist.get_world_size() == 1:
         return Ranks()
-    return Ranks(dist.get_rank(), dist.get_world_size(), world, _second_group(world))
+    return Ranks(dist.get_rank(), dist.get_world_size(), world, *_further_groups(world))
 
 
 @cache
-def _second_group(world: dist.ProcessGroup) -> dist.ProcessGroup:
-    return dist.new_group()
+def _further_groups(world: dist.ProcessGroup) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
+    return dist.new_group(), dist.new_group()
 
 
 def is_rank() -> bool:

@@ -158,9 +158,13 @@ class RankSettings(Settings):
 
     Args:
         timeout_s: how long a rank that does not answer is waited for. One that was killed is noticed at once.
+        codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        memory_gb: that embedding tables may take on each rank; None for what is free.
     """
 
     timeout_s: float = Field(default=600.0, gt=0)
+    codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    memory_gb: float | None = Field(default=None, gt=0)
 
 
 class RunSettings(Settings):
@@ -173,7 +177,7 @@ class RunSettings(Settings):
     ranks: RankSettings = RankSettings()
 
 
-MAY_CHANGE = ("ranks.timeout_s",)
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb")
 """What changes nothing in what is trained."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,16 +13,21 @@ import torch
 
 import recfold
 from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
-from recfold.spec import InputError, Schema
+from recfold.plan import TableSize, load_plan, search_plan
+from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
+from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.handshake import agree
 from recfold.train.journal import Journal, NoJournal, truncate_journal
+from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
+from recfold.train.memory import check_memory
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.ranks import LostRank, Ranks, current_ranks
 from recfold.train.result import TrainResult
 from recfold.train.run import (
+    PLAN,
     Run,
     TrainedOn,
     check_free,
@@ -41,12 +46,23 @@ from recfold.train.throughput import measure_throughput
 
 @dataclass(frozen=True)
 class Start:
-    """What a run is to be: its directory, the table, the effective schema and the settings."""
+    """What a run is to be.
+
+    Args:
+        path: its directory.
+        schema: the effective one.
+        sizes: of its embedding tables.
+        plan: where they lie.
+        notes: lines for whoever started it.
+    """
 
     path: Path
     table: FoldedTable
     schema: Schema
     settings: RunSettings
+    sizes: Mapping[str, TableSize]
+    plan: Plan
+    notes: tuple[str, ...] = ()
 
     def as_run(self) -> Run:
         trained_on = TrainedOn(table=str(self.table.path), table_checksum=self.table.manifest.checksum)
@@ -63,6 +79,7 @@ def train(
     settings: RunSettings | None = None,
     schema: Schema | None = None,
     resume: bool = False,
+    plan: Plan | None = None,
     progress: TrainProgress = silent,
 ) -> TrainResult:
     """Train a model, keep everything about it under `out`, and evaluate it on the validation split.
@@ -79,21 +96,33 @@ def train(
         schema: transforms, embedding tables and label weights instead of the table's.
         resume: go on from the newest complete checkpoint, bit for bit (same machine, same number of threads). Only more
             epochs or steps may be asked for.
+        plan: where embedding tables lie; None for that of the run where it is for so many ranks, else one that is
+            searched for.
         progress: see `TrainProgress`.
     Raises:
         InputError: wrong settings or data; a directory that exists; a resumed run with other settings; a loss that is
             not finite; ranks that differ. On several ranks one of them raises it, the others `OtherRankFailed`.
     """
     ranks = current_ranks()
-    started = ranks.together(lambda: _started(table, Path(out), settings, schema, resume))
+    started = ranks.together(lambda: _started(table, Path(out), settings, schema, resume, plan, ranks))
     assert started is not None
     job = agree(ranks, started)
+    room = ranks.together(
+        lambda: check_memory(
+            started.plan,
+            started.sizes,
+            started.settings.ranks.memory_gb,
+            ranks,
+            resolve_device(started.settings.train.device).type,
+        )
+    )
     with own_generators(started.settings.train.seed, started.settings.train.threads):
-        parts = ranks.together(lambda: parts_of(started.table, started.schema, started.settings, ranks))
+        parts = ranks.together(lambda: parts_of(started.table, started.schema, started.settings, ranks, started.plan))
         assert parts is not None
         try:
             # only now, when all that can be wrong with the settings has been tried
             ranks.together(lambda: _prepare(started, resume), only_first=True)
+            started = dataclasses.replace(started, notes=() if room is None else (room,))
             return _train(started, parts, resume, job, progress if ranks.is_first else silent)
         except LostRank:
             raise  # to be gone on with
@@ -106,7 +135,13 @@ def train(
 
 
 def _started(
-    table: FoldedTable | Path | str, path: Path, settings: RunSettings | None, schema: Schema | None, resume: bool
+    table: FoldedTable | Path | str,
+    path: Path,
+    settings: RunSettings | None,
+    schema: Schema | None,
+    resume: bool,
+    plan: Plan | None,
+    ranks: Ranks,
 ) -> Start:
     """What a run is to be, nothing of it written yet."""
     data = table_of(table)
@@ -115,10 +150,16 @@ def _started(
         run = resume_run(
             path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
         )
-        return Start(path, data, run.schema, run.settings)
-    check_free(path)
-    settings = settings or RunSettings()
-    return Start(path, data, run_schema(data.schema, schema, settings.tables, settings.model.without), settings)
+        chosen, settings = run.schema, run.settings
+        if plan is None and (path / PLAN).exists():
+            kept = load_plan(path / PLAN)
+            plan = kept if kept.ranks == ranks.size else None
+    else:
+        check_free(path)
+        settings = settings or RunSettings()
+        chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
+    sizes = table_sizes(chosen, settings)
+    return Start(path, data, chosen, settings, sizes, plan or search_plan(sizes, ranks.size))
 
 
 def _prepare(start: Start, resume: bool) -> None:
@@ -127,6 +168,8 @@ def _prepare(start: Start, resume: bool) -> None:
         keep_settings(start.as_run())
     else:
         start_run(start.path, start.settings, start.schema, start.table)
+    if start.plan.ranks > 1:
+        (start.path / PLAN).write_text(start.plan.to_json(), encoding="utf-8")
 
 
 def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainProgress) -> TrainResult:
@@ -145,10 +188,12 @@ def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainPr
         if state is not None:
             loop.load_state_dict(state)
         journal.write("resume" if resume else "start", step, **_circumstances(run, loop))
+        for line in start.notes:
+            loop.event(line)
         for line in () if found is None else found.skipped:
             loop.event(f"a damaged checkpoint was passed over: {line}")
         ended = loop.train()
-        result = _result(run, loop, ended)
+        result = _result(run, loop, ended, start.notes)
         if ended != "interrupted":
             result = _evaluated(result, run, loop, progress)
         journal.write("end", loop.step, reason=ended, seconds=time.perf_counter() - began)
@@ -167,7 +212,7 @@ def _checkpoint(
     return None if said is None else Found(Path(said[0]), said[1], said[2], tuple(said[3]))
 
 
-def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
+def _result(run: Run, loop: Loop, ended: str, notes: tuple[str, ...]) -> TrainResult:
     messages = {
         "finished": f"trained {loop.step} steps",
         "early stopping": f"stopped early after {loop.step} steps; the best was step {loop.stopping.best_step}",
@@ -182,7 +227,7 @@ def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
         ended=cast(Literal["finished", "early stopping", "interrupted"], ended),
         message=messages[ended],
         checkpoint=step_path(run.path, loop.step),
-        notes=loop.learner.assembled.tables.notes(),
+        notes=(*loop.learner.assembled.tables.notes(), *notes),
     )
 
 
