@@ -15,7 +15,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from recfold.checkpoint import flatten
-from recfold.spec import InputError
+from recfold.spec import InputError, Plan
 from recfold.table import open_table
 from recfold.train import RunSettings, evaluate, predict, train
 from recfold.train.effective import run_schema
@@ -28,7 +28,8 @@ def steps(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Step on this rank's batches, rank r on all but the last 3 r samples of each."""
     table, settings, ranks = open_table(case["table"]), RunSettings.parse(case["settings"], "case"), current_ranks()
     schema = run_schema(table.schema, None, settings.tables)
-    learner = Learner(schema, settings, updates=30, ranks=ranks)
+    plan = Plan.parse(case["plan"], "case") if "plan" in case else None
+    learner = Learner(schema, settings, updates=30, plan=plan, ranks=ranks)
     losses, samples = [], []
     with reader_of(table, "train", schema, settings, order="time", ranks=ranks) as reader:
         for batch in reader.lockstep():
@@ -52,6 +53,7 @@ def run(case: dict[str, Any], folder: Path) -> dict[str, Any]:
         case["out"],
         settings=None if settings is None else RunSettings.parse(settings, "case"),
         resume=case.get("resume", False),
+        plan=Plan.parse(case["plan"], "case") if "plan" in case else None,
     )
     return {"steps": result.steps, "ended": result.ended, "loss": result.loss}
 

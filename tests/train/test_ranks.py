@@ -1,5 +1,6 @@
 """Two ranks train what one process trains on their batches in rank order: all cases in one pair of processes."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -16,8 +17,11 @@ from safetensors.torch import load_file
 from recfold.batch import Batch
 from recfold.checkpoint import load, saved_steps, step_path, unflatten
 from recfold.reader import Reader
+from recfold.spec import InputError, Plan, Topology
+from recfold.spec.plan import column_wise, replicated, row_wise, table_wise
 from recfold.table import FoldedTable
-from recfold.train import RunSettings, evaluate, predict, read_journal, train
+from recfold.train import RunSettings, evaluate, export_run, predict, read_journal, train
+from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks
@@ -92,6 +96,29 @@ def found(folder: Path, table: FoldedTable, settings: Settings) -> list[dict[str
             run_case("straight"),
             first,
             again,
+            case(
+                "mixed", "steps", *FLOAT64, plan=mixed_plan(table, settings(), "row", "column", "replicated", "table")
+            ),
+            case(
+                "from row",
+                "run",
+                *RUN,
+                "train.max_steps=5",
+                out=str(folder / "moved"),
+                plan=mixed_plan(table, settings(), "row"),
+            ),
+            case(
+                "to column",
+                "run",
+                *RUN,
+                "train.max_steps=8",
+                out=str(folder / "moved"),
+                resume=True,
+                plan=mixed_plan(table, settings(), "column", "replicated"),
+            ),
+            case("not moved", "run", *RUN, "train.max_steps=8", out=str(folder / "not moved")),
+            run_case("wrong plan", plan=Plan.greedy({"item": (16, 8, 36)}, Topology(ranks=2)).model_dump(mode="json")),
+            run_case("too large", "ranks.memory_gb=1e-6"),
             run_case("differs", **{"settings of others": differs}),
             run_case("exists", out="straight"),
             case("five", "run", *RUN, "train.max_steps=5", out=str(folder / "five")),
@@ -114,6 +141,20 @@ def found(folder: Path, table: FoldedTable, settings: Settings) -> list[dict[str
             },
         ],
     )
+
+
+def mixed_plan(table: FoldedTable, own: RunSettings, *kinds: str) -> dict[str, Any]:
+    """A plan for two ranks, each table cut in the next way."""
+    found = table_sizes(run_schema(table.schema, None, own.tables), own)
+    sizes = {name: (size.rows, size.dim) for name, size in found.items()}
+    make = {
+        "row": lambda rows, dim: row_wise(rows, dim, ranks=(1, 0)),
+        "column": lambda rows, dim: column_wise(rows, dim, ranks=(0, 1)),
+        "replicated": replicated,
+        "table": lambda rows, dim: table_wise(rows, dim, rank=1),
+    }
+    placed = {name: make[kind](*size) for (name, size), kind in zip(sizes.items(), itertools.cycle(kinds))}
+    return Plan(topology=Topology(ranks=2), tables=placed).model_dump(mode="json")
 
 
 def joined_batches(table: FoldedTable, own: RunSettings) -> list[Batch]:
@@ -168,6 +209,57 @@ def test_all_ranks_end_with_the_same_bits(
     for name in STEPS:
         own, other = (rank[f"steps {name}"] for rank in found)
         assert differences([own["losses"], own["model"]], [other["losses"], other["model"]]) == []
+
+
+def test_tables_cut_in_every_way_train_what_one_process_trains(
+    found: list[dict[str, Any]], table: FoldedTable, settings: Settings
+) -> None:
+    own = settings(*FLOAT64)
+    learner = Learner(run_schema(table.schema, None, own.tables), own, updates=30)
+    losses = [learner.step(batch).loss for batch in joined_batches(table, own)]
+    torch.testing.assert_close(found[0]["mixed"]["losses"], losses, rtol=1e-9, atol=1e-12)
+    whole = assembled([rank["mixed"]["pieces"] for rank in found])
+    for key, tensor in learner.assembled.tables.state().items():
+        torch.testing.assert_close(whole[key], tensor, rtol=1e-9, atol=1e-12, msg=key)
+
+
+def test_a_run_goes_on_under_another_plan(found: list[dict[str, Any]], folder: Path) -> None:
+    assert found[0]["to column"]["steps"] == 8
+    moved, straight = weights(folder / "moved"), weights(folder / "not moved")
+    for part in ("model", "tables"):
+        for name, tensor in straight[part].items():
+            torch.testing.assert_close(moved[part][name], tensor, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_a_plan_of_other_tables_or_too_little_memory_stops_all_ranks(found: list[dict[str, Any]], folder: Path) -> None:
+    assert "the plan does not place table 'action'" in found[0]["wrong plan"]["error"]
+    assert "table 'tags' needs" in found[0]["too large"]["error"]
+    assert "use at least" in found[0]["too large"]["error"]
+    assert found[1]["too large"]["error"].startswith("OtherRankFailed")
+    assert not (folder / "wrong plan").exists()
+
+
+@pytest.mark.parametrize("tables", ["parquet", "safetensors"])
+def test_an_export_of_two_ranks_has_whole_tables(
+    found: list[dict[str, Any]], folder: Path, tmp_path: Path, tables: str
+) -> None:
+    export_run(folder / "moved", tmp_path / "out", tables=tables)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    expected = weights(folder / "moved")
+    assert manifest["tables"].keys() == {"item", "tags", "action", "place"}
+    for name, said in manifest["tables"].items():
+        path = tmp_path / "out" / said["file"]
+        if tables == "parquet":
+            rows = pq.read_table(path)
+            assert rows["row"].to_pylist() == list(range(said["rows"]))
+            weight = torch.tensor(rows["vector"].to_pylist(), dtype=torch.float64)
+        else:
+            weight = load_file(path)["weight"]
+        assert torch.equal(weight, expected["tables"][f"{name}.weight"])
+    model = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(model[name], tensor) for name, tensor in expected["model"].items())
+    with pytest.raises(InputError, match="exists already"):
+        export_run(folder / "moved", tmp_path / "out")
 
 
 def weights(run: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Saves what a run needs to go on, atomically and without pickle, and never loads a torn one."""
 
+from recfold.checkpoint.export import export_table, table_names
 from recfold.checkpoint.flatten import flatten, unflatten
 from recfold.checkpoint.pieces import Piece, StoredTensor, StoredTensors
 from recfold.checkpoint.random_state import random_state, set_random_state
@@ -14,6 +15,7 @@ __all__ = [
     "Writer",
     "Writers",
     "best",
+    "export_table",
     "flatten",
     "latest",
     "load",
@@ -22,5 +24,6 @@ __all__ = [
     "saved_steps",
     "set_random_state",
     "step_path",
+    "table_names",
     "unflatten",
 ]

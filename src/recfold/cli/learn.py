@@ -24,6 +24,8 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest complete checkpoint.")] = False,
     nproc: NumProcesses = 1,
+    plan: Annotated[Path | None, typer.Option(help="plan.json of `recfold plan`; by default one is made.")] = None,
+    codec: Annotated[str | None, typer.Option(help="How rows travel between ranks: fp32, fp16, bf16, int8.")] = None,
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
@@ -40,10 +42,12 @@ def train(
     start_ranks(nproc, out)
     resume = resume or (was_restarted() and is_run(out))
     from recfold.cli.show_evaluation import show_evaluation
+    from recfold.plan import load_plan
     from recfold.train import RunSettings, open_run
     from recfold.train import train as train_model
 
-    given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs, "model.name": model}
+    given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs}
+    given |= {"model.name": model, "ranks.codec": codec}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
     start = open_run(out).settings if resume else RunSettings()
     settings = apply_overrides(start, changes) if changes or not resume else None
@@ -55,6 +59,7 @@ def train(
             settings=settings,
             schema=load_schema(schema) if schema else None,
             resume=resume,
+            plan=load_plan(plan) if plan else None,
             progress=progress,
         )
     if not prints:

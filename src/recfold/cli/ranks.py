@@ -58,9 +58,11 @@ def joined(device: str = "auto", timeout_s: float = 600.0) -> Iterator[bool]:
     from recfold.train.launch import LOST_RANK
     from recfold.train.ranks import LostRank, OtherRankFailed, losses, process_group
 
+    first = True
     try:
         with losses(), process_group(device, timeout_s) as ranks:
-            yield ranks.is_first
+            first = ranks.is_first
+            yield first
     except OtherRankFailed:
         time.sleep(SECONDS_FOR_THE_SPEAKER)
         raise typer.Exit(1) from None
@@ -69,3 +71,8 @@ def joined(device: str = "auto", timeout_s: float = 600.0) -> Iterator[bool]:
         if "timed out" in str(error).lower():
             errors().print(f"recfold: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(LOST_RANK) from None
+    except InputError as error:
+        if first or not str(error).startswith("on rank "):
+            raise
+        time.sleep(SECONDS_FOR_THE_SPEAKER)  # every rank has this one: the first says it
+        raise typer.Exit(1) from None

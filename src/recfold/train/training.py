@@ -13,7 +13,7 @@ import torch
 
 import recfold
 from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
-from recfold.plan import TableSize, load_plan, search_plan
+from recfold.plan import TableSize, load_plan, save_plan, search_plan
 from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import table_sizes
@@ -106,29 +106,25 @@ def train(
     ranks = current_ranks()
     started = ranks.together(lambda: _started(table, Path(out), settings, schema, resume, plan, ranks))
     assert started is not None
-    job = agree(ranks, started)
-    room = ranks.together(
-        lambda: check_memory(
-            started.plan,
-            started.sizes,
-            started.settings.ranks.memory_gb,
-            ranks,
-            resolve_device(started.settings.train.device).type,
-        )
-    )
-    with own_generators(started.settings.train.seed, started.settings.train.threads):
-        parts = ranks.together(lambda: parts_of(started.table, started.schema, started.settings, ranks, started.plan))
+    return _run(started, resume, ranks, progress if ranks.is_first else silent)
+
+
+def _run(start: Start, resume: bool, ranks: Ranks, progress: TrainProgress) -> TrainResult:
+    job, own = agree(ranks, start), start.settings
+    device = resolve_device(own.train.device).type
+    fits = ranks.together(lambda: check_memory(start.plan, start.sizes, own.ranks.memory_gb, ranks, device))
+    with own_generators(own.train.seed, own.train.threads):
+        parts = ranks.together(lambda: parts_of(start.table, start.schema, own, ranks, start.plan))
         assert parts is not None
         try:
             # only now, when all that can be wrong with the settings has been tried
-            ranks.together(lambda: _prepare(started, resume), only_first=True)
-            started = dataclasses.replace(started, notes=() if room is None else (room,))
-            return _train(started, parts, resume, job, progress if ranks.is_first else silent)
+            ranks.together(lambda: _prepare(start, resume), only_first=True)
+            return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, progress)
         except LostRank:
             raise  # to be gone on with
         except InputError:
             if not resume and ranks.is_first:
-                forget_unstarted(started.path)
+                forget_unstarted(start.path)
             raise
         finally:
             parts.reader.close()
@@ -169,7 +165,7 @@ def _prepare(start: Start, resume: bool) -> None:
     else:
         start_run(start.path, start.settings, start.schema, start.table)
     if start.plan.ranks > 1:
-        (start.path / PLAN).write_text(start.plan.to_json(), encoding="utf-8")
+        save_plan(start.plan, start.path / PLAN)
 
 
 def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainProgress) -> TrainResult:
