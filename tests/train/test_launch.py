@@ -88,6 +88,7 @@ def test_a_job_whose_rank_is_killed_goes_on_and_ends_with_the_weights_of_an_unin
     "changes,line",
     [
         (["model.name=dlmr"], "unknown model 'dlmr'"),
+        (["train.batch_sise=3"], "did you mean"),
         (["train.dense.options.lr=1e30", "train.dense.name=SGD", "train.clip_norm=null"], "the loss of step"),
     ],
 )
@@ -101,6 +102,16 @@ def test_bad_input_is_one_line_of_one_rank_and_not_tried_again(
     assert len(errors) == 1, said
     assert line in errors[0]
     assert "Traceback" not in said + out
+
+
+def test_arguments_that_every_rank_refuses_are_one_line_under_torchrun(folded: Path, tmp_path: Path) -> None:
+    arguments = [
+        part for part in train_arguments(folded, tmp_path / "run", "train.batch_sise=3") if part not in ("--nproc", "2")
+    ]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recfold", *arguments]
+    job = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100)
+    assert job.returncode == 1
+    assert sum(line.startswith("recfold:") for line in job.stderr.splitlines()) == 1, job.stderr
 
 
 def test_a_request_to_stop_ends_all_ranks_with_a_checkpoint(folded: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import typer
 from recfold.cli.console import errors, output
 from recfold.cli.data import Set
 from recfold.cli.progress import ShownProgress
-from recfold.cli.ranks import is_run, joined, start_ranks, was_restarted
+from recfold.cli.ranks import attempt, is_run, joined, start_ranks, was_restarted
 from recfold.spec import apply_overrides, load_schema, unknown
 
-NumProcesses = Annotated[int, typer.Option("--nproc", help="Ranks to start on this machine.")]
+NumProcesses = Annotated[int, typer.Option("--nproc", min=1, help="Ranks to start on this machine.")]
 
 
 def train(
@@ -39,8 +39,6 @@ def train(
     recfold train folded --out runs/b --set train.batch_size=8192 --set train.dense.options.lr=0.003 ·
     recfold train folded --out runs/c --nproc 2
     """
-    start_ranks(nproc, out)
-    resume = resume or (was_restarted() and is_run(out))
     from recfold.cli.show_evaluation import show_evaluation
     from recfold.plan import load_plan
     from recfold.train import RunSettings, open_run
@@ -49,19 +47,24 @@ def train(
     given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs}
     given |= {"model.name": model, "ranks.codec": codec}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
-    start = open_run(out).settings if resume else RunSettings()
-    settings = apply_overrides(start, changes) if changes or not resume else None
-    console, known = output(), settings or start
-    with joined(known.train.device, known.ranks.timeout_s) as prints, ShownProgress(errors()) as progress:
-        result = train_model(
-            table,
-            out,
-            settings=settings,
-            schema=load_schema(schema) if schema else None,
-            resume=resume,
-            plan=load_plan(plan) if plan else None,
-            progress=progress,
-        )
+    resume = resume or (was_restarted() and is_run(out))
+
+    def read() -> tuple[RunSettings, dict[str, Any]]:
+        start = open_run(out).settings if resume else RunSettings()
+        settings = apply_overrides(start, changes) if changes or not resume else None
+        files = {"schema": load_schema(schema) if schema else None, "plan": load_plan(plan) if plan else None}
+        return settings or start, {"settings": settings, "resume": resume, **files}
+
+    read_or_refused = attempt(read)
+    if nproc > 1:
+        start_ranks(nproc, read_or_refused, out)
+    console, known = output(), read_or_refused.value[0] if read_or_refused.value else RunSettings()
+    with (
+        joined(known.train.device, known.ranks.timeout_s, read_or_refused.refusal) as prints,
+        ShownProgress(errors()) as progress,
+    ):
+        _, options = read_or_refused.get()
+        result = train_model(table, out, progress=progress, **options)
     if not prints:
         raise typer.Exit(130 if result.ended == "interrupted" else 0)
     for note in result.notes:
@@ -91,7 +94,8 @@ def evaluate(
     from recfold.train import evaluate as evaluate_run
     from recfold.train import silent
 
-    start_ranks(nproc)
+    if nproc > 1:
+        start_ranks(nproc)
     with joined() as prints, ShownProgress(errors()) as progress:
         found = evaluate_run(run, table, split, checkpoint=checkpoint, progress=progress if prints else silent)
     if prints:
@@ -113,7 +117,8 @@ def predict(
     from recfold.train import predict as predict_run
     from recfold.train import silent
 
-    start_ranks(nproc)
+    if nproc > 1:
+        start_ranks(nproc)
     with joined() as prints, ShownProgress(errors()) as progress:
         own = progress if prints else silent
         written = predict_run(run, data, out, split=split, checkpoint=checkpoint, progress=own)
