@@ -1,6 +1,7 @@
 """Jobs of several ranks as a user starts them: a killed rank, bad input, ranks that differ."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from recfold.checkpoint import load, saved_steps, step_path
 from recfold.table import FoldedTable
 from recfold.train import read_journal
 
+KILLS = int(os.environ.get("RECFOLD_KILLS", "50"))
 SET = (
     "train.batch_size=32",
     "train.epochs=2",
@@ -153,3 +155,32 @@ def free_port() -> Callable[[], int]:
             return int(own.getsockname()[1])
 
     return find
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks under /proc")
+def test_a_job_goes_on_after_any_number_of_kills(folded: Path, tmp_path: Path) -> None:
+    """A random rank is killed at a random moment, during steps and saves, again and again."""
+    long = ("train.epochs=60", "train.checkpoint_every=3", "train.eval_every=never")
+    straight = start(*train_arguments(folded, tmp_path / "straight", *long))
+    straight.communicate(timeout=600)
+    rng, run = random.Random(0), tmp_path / "killed"
+    job = start(*train_arguments(folded, run, *long))
+    for _ in range(KILLS):
+        steps = saved_steps(run)
+        while job.poll() is None and saved_steps(run) == steps:
+            time.sleep(0.01)
+        time.sleep(rng.random() / 2)
+        ranks = ranks_of(job.pid) if job.poll() is None else []
+        if len(ranks) == 2:
+            os.kill(rng.choice(ranks), signal.SIGKILL)
+        if job.poll() is not None:  # given up after the last restart
+            job.communicate()
+            job = start(*train_arguments(folded, run, *long), "--resume")
+    said = job.communicate(timeout=600)[1]
+    if job.returncode != 0:
+        said = start(*train_arguments(folded, run, *long), "--resume").communicate(timeout=600)[1]
+    expected, found = weights(tmp_path / "straight"), weights(run)
+    for part in expected:
+        assert expected[part].keys() == found[part].keys()
+        assert all(bool((expected[part][name] == found[part][name]).all()) for name in expected[part]), said
