@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recfold.embed import EmbeddingTables, ShardState, load_shards, whole_shards, whole_state
+from recfold.embed import EmbeddingTables, ShardState, load_shards, table_sizes, whole_shards, whole_state
 from recfold.embed.resolved_table import DRAWN_AT_ONCE, initialise_, initialise_shard_, resolve
 from recfold.spec import InputError, Read, Shard, TableSpec
 
@@ -50,6 +50,21 @@ def test_rectangles_are_put_together_and_cut_again() -> None:
     expected = cut(state, (1, 5), (0, 3))
     assert all(torch.equal(into.tensors[name], tensor) for name, tensor in expected.tensors.items())
     assert into.name == "item[1:5,0:3]"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad", "adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_sizes_are_the_bytes_that_tables_take(dtype: str, optimizer: str) -> None:
+    specs = {"item": TableSpec(rows=6, dim=4, dtype=dtype)}  # type: ignore[arg-type]
+    for float64 in (False, True):
+        tables = EmbeddingTables(
+            specs,
+            [Read(feature="a", table="item", mode="sum")],
+            optimizer=optimizer,
+            dtype=torch.float64 if float64 else None,
+        )
+        taken = sum(t.numel() * t.element_size() for t in tables.state().values() if t.dim())
+        assert table_sizes(specs, optimizer=optimizer, float64=float64) == {"item": (6, 4, taken // 6)}
 
 
 def test_what_does_not_fit_is_one_clear_error() -> None:

@@ -14,6 +14,7 @@ from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, load_shards, whole_shards, whole_state
 from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ShardedTables",
     "load_shards",
     "lookup_reference",
+    "table_sizes",
     "whole_shards",
     "whole_state",
 ]
