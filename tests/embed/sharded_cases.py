@@ -23,7 +23,9 @@ from torch import Tensor
 
 from recfold.comm import CODECS
 from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, whole_shards, whole_state
+from recfold.embed.field_sums import field_sums_reference
 from recfold.spec import (
+    FieldSum,
     InputError,
     Placement,
     Plan,
@@ -426,6 +428,72 @@ def unused(seed: int, ranks: int) -> None:
     assert_holds(tables, whole.state(), 1e-9)
 
 
+def field_sums(seed: int, ranks: int) -> None:
+    """Features added up where their rows are train as features added up at home."""
+    case = draw_case(random.Random(seed), ranks)
+    # all reads in one group, and one width: sums of several features
+    tables = {name: spec.model_copy(update={"dim": 4}) for name, spec in case.tables.items()}
+    draw = random.Random(seed)
+    placed = {
+        name: placement(draw.choice(KINDS), spec.rows or 0, 4, case.plan.topology, draw)
+        for name, spec in tables.items()
+    }
+    together = {read.feature: "user" if number % 3 else "item" for number, read in enumerate(case.reads)}
+    plan = Plan(topology=case.plan.topology, tables=placed)
+    case = dataclasses.replace(case, tables=tables, plan=plan, together=together)
+    sums = []
+    for group in ("user", "item"):
+        pooled = [read for read in case.reads if read.mode != "rows" and together[read.feature] == group]
+        cut = [read for read in pooled if len({shard.rows for shard in placed[read.table].shards}) > 1]
+        for name, squares, own in (
+            (f"{group} rows", False, cut),
+            (f"{group} whole", seed % 2 == 0, [read for read in pooled if read not in cut]),
+        ):
+            if own:
+                sums.append(FieldSum(name=name, features=tuple(read.feature for read in own), squares=squares))
+    sharded, whole, rank = case.sharded(field_sums=sums), case.whole(), dist.get_rank()
+    generator = torch.Generator().manual_seed(seed)
+    for batches, _ in steps_of(case, seed, True):
+        expected = field_sums_reference(whole(joined(batches)), sums)
+        sizes = {read.feature: [batch[read.feature].num_bags(read.mode) for batch in batches] for read in case.reads}
+        sizes |= {name: sizes[own.features[0]] for own in sums for name in own.outputs}
+        grads = {name: torch.randn(rows.shape, generator=generator).to(rows) for name, rows in expected.items()}
+        found = sharded(batches[rank])
+        assert found.keys() == expected.keys()
+        for name, rows in expected.items():
+            torch.testing.assert_close(
+                found[name].detach(), rows.detach().split(sizes[name])[rank], rtol=1e-9, atol=1e-9
+            )
+        backward(expected, grads)
+        backward(found, {name: grad.split(sizes[name])[rank] for name, grad in grads.items()})
+        assert_holds(sharded, whole.state(), 1e-9)
+
+
+def partial_wire(seed: int, ranks: int) -> None:
+    """What is added up crosses the wire once, whatever the number of features."""
+    rank, last = dist.get_rank(), ranks - 1
+    names = ("a", "b", "c")
+    tables = {name: TableSpec(rows=8, dim=4) for name in names}
+    reads = [Read(feature=name, table=name, mode="sum") for name in names]
+    plan = Plan(topology=Topology(ranks=ranks), tables={name: table_wise(8, 4, rank=last) for name in names})
+    sums = [FieldSum(name="abc", features=names)]
+    sharded = ShardedTables(tables, reads, plan=plan, together=dict.fromkeys(names, "user"), field_sums=sums)
+    own = Bags(torch.tensor([1, 7, 3]), torch.tensor([0, 2, 3]))
+    sharded(dict.fromkeys(names, own))["abc"].sum().backward()
+    sent = sharded.wire.take()
+    assert sent.get("gradients", 0) == (32 if rank != last else 0)
+    assert sent.get("vectors", 0) == (32 * (ranks - 1) if rank == last else 0)
+    row_cut = Plan(topology=plan.topology, tables={name: row_wise(8, 4, ranks=range(ranks)) for name in names})
+    for options, message in (
+        ({"plan": row_cut, "field_sums": [FieldSum(name="s", features=names, squares=True)]}, "is cut by rows"),
+        ({"field_sums": [FieldSum(name="s", features=("d",))]}, "feature 'd', which is read by no table"),
+        ({"field_sums": [FieldSum(name="a", features=names)]}, "has the name of another output"),
+        ({"field_sums": sums, "together": {"a": "user"}}, "are not of one group, width and type"),
+    ):
+        with raises(message):
+            ShardedTables(tables, reads, **{"plan": plan, "together": dict.fromkeys(names, "user"), **options})
+
+
 def _of(topology: Topology, rows: int, dim: int) -> Plan:
     return Plan(topology=topology, tables={"item": table_wise(rows, dim, rank=0)})
 
@@ -437,8 +505,17 @@ def raises(message: str) -> Iterator[None]:
     assert message in str(caught.value)
 
 
-ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong)
-DRAWN: tuple[Callable[[int, int], None], ...] = (mixed, fbgemm, repeated, resharded, evaluated, codecs, unused)
+ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong, partial_wire)
+DRAWN: tuple[Callable[[int, int], None], ...] = (
+    mixed,
+    fbgemm,
+    repeated,
+    resharded,
+    evaluated,
+    codecs,
+    unused,
+    field_sums,
+)
 
 
 def main(rank: int, ranks: int, folder: Path, num_seeds: int, every: int) -> None:

@@ -12,7 +12,7 @@ and its backward: gradients to the ranks that hold the rows, one update per tabl
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,16 +24,18 @@ from recfold.comm import Exchange, Wire, codec_named, gather_texts, round_trip, 
 from recfold.embed import exchange
 from recfold.embed.bags import Bags, check_bags, check_reads, check_together
 from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
+from recfold.embed.field_sums import as_weighted, check_field_sums
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.local_shards import LocalShards, join_parts
 from recfold.embed.ops import lengths_U1
+from recfold.embed.partial_sums import PartialSums
 from recfold.embed.pieces import Piece, Slots, pieces_of, row_cuts
 from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
 from recfold.embed.resolved_table import ResolvedTable, resolve
 from recfold.embed.route import Part, cut_bags
 from recfold.embed.shard_state import ShardState, load_shards
 from recfold.optim import Joined
-from recfold.spec import InputError, Plan, Read, TableSpec, xxh64_strings
+from recfold.spec import FieldSum, InputError, Plan, Read, TableSpec, xxh64_strings
 
 
 @dataclass(eq=False)
@@ -50,6 +52,7 @@ class Lookup:
         ids: the exchange of ids, under way.
         asked: requests of each rank, oneself included.
         joined, sums: what each own piece looked up for all ranks in their order, and the rows.
+        home: feature -> rows of replicated tables.
     """
 
     bags: Mapping[str, Bags]
@@ -62,6 +65,7 @@ class Lookup:
     asked: Sequence[Request] = ()
     joined: Sequence[Joined] = ()
     sums: Sequence[Tensor] = ()
+    home: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class ShardedTables(nn.Module):
@@ -78,6 +82,7 @@ class ShardedTables(nn.Module):
         plan: which rank holds what.
         group: None for the default group.
         codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        field_sums: features that are given as their sum only: each rank adds up those that it holds.
     Raises:
         InputError: the same on every rank: a plan of other tables or another number of ranks, a wrong read or setting,
             or ranks that do not agree.
@@ -105,6 +110,7 @@ class ShardedTables(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         together: Mapping[str, str] | None = None,
+        field_sums: Sequence[FieldSum] = (),
     ) -> None:
         super().__init__()
         self.device = torch.device(device)
@@ -125,10 +131,15 @@ class ShardedTables(nn.Module):
             resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
             plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, self._peers.ranks)
             self._codec = codec_named(codec)
+            check_field_sums(field_sums, self.reads, resolved, together or {}, plan)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
-        self._agree(plan.to_json(), *(own.fingerprint() for own in resolved.values()), f"{self.reads} {codec} {seed}")
+        self._agree(
+            plan.to_json(),
+            *(own.fingerprint() for own in resolved.values()),
+            f"{self.reads} {codec} {seed} {field_sums}",
+        )
         self._rows = {name: own.rows for name, own in resolved.items()}
         self._together = dict(together or {})
         self._slots = _slots(plan, resolved, self.reads, self._peers.ranks)
@@ -138,8 +149,12 @@ class ShardedTables(nn.Module):
         self._on = [self._slots.on(rank) for rank in ranks]
         self._modes_here = [(piece, read.mode) for piece, read in self._on[self._peers.rank]]
         self._pieces_on = [self._slots.pieces_on(rank) for rank in ranks]
-        self._row_types_on = [[(p.local.dim, p.local.out_dtype) for p in own] for own in self._pieces_on]
+        self._partial = PartialSums(self._slots, field_sums, self._peers.rank)
+        self._row_types_on = [self._partial.row_types(rank) for rank in ranks]
+        unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
+        self._outputs = (*unsummed, *self._partial.outputs)
         self._replica_types = [(own.dim, own.out_dtype) for own in self._slots.replicated]
+        self._read_of = {read.feature: read for read in self.reads}
         self._out_types = {name: (own.dim, own.out_dtype) for name, own in resolved.items()}
         self._replicas = Replicas(self._slots.replicated, self._slots.reads, self.device, seed)
         problem = ""
@@ -157,7 +172,7 @@ class ShardedTables(nn.Module):
         Args:
             bags: feature -> its bags; exactly the features that are read; of any number of lists, 0 included.
         Returns:
-            feature -> [U, D] or [V, D], as from `EmbeddingTables`.
+            feature -> [U, D] or [V, D], as from `EmbeddingTables`; a field sum in place of its features.
         Raises:
             InputError: on every rank, where one has bags that are missing or malformed, or an id outside its table.
         """
@@ -195,20 +210,22 @@ class ShardedTables(nn.Module):
         lookup.joined = self._join(lookup.asked)
         lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
         answers = _by_rank([sums.detach() for sums in lookup.sums], bags_here, peers.ranks)
-        wanted = [self._bags_by_piece(request, rank) for rank, request in enumerate(lookup.requests)]
+        if self._partial:
+            answers = [self._partial.merge(rows, request) for rows, request in zip(answers, lookup.asked, strict=True)]
+        wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
         under_way = peers.exchange_rows("vectors", answers, row_format, self._row_types_on, wanted)
-        outputs = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
-        found: dict[Piece, Tensor] = {}
+        lookup.home = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
+        found: list[list[Tensor]] = []
         for rank, message in enumerate(under_way.wait()):
             rows = answers[rank]
             if rank != peers.rank:
                 rows = exchange.read_rows(message, row_format, self._row_types_on[rank], wanted[rank])
-            found |= zip(self._pieces_on[rank], rows, strict=True)
-        outputs |= self._assemble(lookup, found)
-        ordered = [outputs[read.feature] for read in self.reads]
+            found.append(list(rows))
+        outputs = {**lookup.home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
+        ordered = [outputs[name] for name in self._outputs]
         if lookup.trains:
             ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered))
-        return {read.feature: rows for read, rows in zip(self.reads, ordered, strict=True)}
+        return dict(zip(self._outputs, ordered, strict=True))
 
     def serve(self) -> None:
         """Take part in a step without a batch: look up and update for the other ranks."""
@@ -225,15 +242,19 @@ class ShardedTables(nn.Module):
         """The backward of a forward: send gradients to the rows, update each touched row once.
 
         Args:
-            grads: of each read's output; None is zero.
+            grads: of each output; None is zero.
         """
         peers, row_format = self._peers, self._codec.gradients
-        by_feature = self._grads_of_sums(lookup, grads)
+        of_outputs = self._filled(lookup, grads)
+        by_feature = self._grads_of_sums(lookup, of_outputs)
         own_replicas = self._replicas.sum_grads(lookup.replicas, by_feature)
-        outgoing = [[*self._grads_to(rank, lookup, by_feature), *own_replicas] for rank in range(peers.ranks)]
+        outgoing = [
+            [*self._grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
+            for rank in range(peers.ranks)
+        ]
         here = self._row_types_on[peers.rank] + self._replica_types
         counts = [
-            self._bags_by_piece(request, peers.rank) + [len(rows) for rows in request.touched]
+            self._partial.rows_wanted(request, peers.rank) + [len(rows) for rows in request.touched]
             for request in lookup.asked
         ]
         under_way = peers.exchange_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
@@ -241,15 +262,16 @@ class ShardedTables(nn.Module):
             exchange.read_rows(message, row_format, here, own) if rank != peers.rank else []
             for rank, (message, own) in enumerate(zip(under_way.wait(), counts, strict=True))
         ]
-        num_pieces = len(self._local.pieces)
+        num_pieces, num_sharded = len(self._local.pieces), len(self._row_types_on[peers.rank])
         # what stays is not rounded; but replicas must see the same numbers on every rank
         own_replicas = [round_trip(row_format, grad_TD) for grad_TD in own_replicas]
-        received[peers.rank] = [*outgoing[peers.rank][:num_pieces], *own_replicas]
+        received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
+        by_rank = received if not self._partial else self._spread(lookup, received)
         self._local.update_(
-            lookup.sums, [torch.cat([own[place] for own in received]) for place in range(num_pieces)], lookup.joined
+            lookup.sums, [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)], lookup.joined
         )
         if self._replicas.tables:
-            self._replicas.update_([own.touched for own in lookup.asked], [own[num_pieces:] for own in received])
+            self._replicas.update_([own.touched for own in lookup.asked], [own[num_sharded:] for own in received])
 
     def shards(self) -> tuple[ShardState, ...]:
         """What training changes on this rank, live: its shards, and every replicated table."""
@@ -329,7 +351,9 @@ class ShardedTables(nn.Module):
                 cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
                 for block, cuts in zip(self._blocks[table], self._cuts[table], strict=True):
                     if cuts not in cut:
-                        cut[cuts] = cut_bags(_typed(bags[read.feature], block[0]), read.mode, cuts)
+                        dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
+                        own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
+                        cut[cuts] = cut_bags(_typed(own, dtype), read.mode, cuts, keep_empty=is_summed)
                     parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
         replicas = self._replicas.begin(bags, trains)
         touched = replicas.rows()
@@ -351,15 +375,20 @@ class ShardedTables(nn.Module):
         reads = self._slots.reads
         return [sum(next(counts) for _ in reads[piece.table.name]) for piece in self._pieces_on[rank]]
 
-    def _assemble(self, lookup: Lookup, found: Mapping[Piece, Tensor]) -> dict[str, Tensor]:
+    def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
         """Outputs from the rows of every piece: row shards are added in the order of their rows."""
         outputs: dict[str, Tensor] = {}
+        by_piece = {
+            piece: rows
+            for own, answer in zip(self._pieces_on, found, strict=True)
+            for piece, rows in zip(own, answer, strict=False)
+        }
         for table, blocks in self._blocks.items():
-            reads = self._slots.reads[table]
-            for block in blocks:
+            reads = [read for read in self._slots.reads[table] if read.feature not in self._partial]
+            for block in blocks if reads else ():
                 for piece in block:
                     parts = [lookup.parts[piece, read.feature] for read in reads]
-                    rows = found[piece].split([part.num_bags for part in parts])
+                    rows = by_piece[piece].split([part.num_bags for part in parts])
                     for read, part, own in zip(reads, parts, rows, strict=True):
                         _add_(outputs, read, lookup.bags[read.feature], piece, part, own)
             for read in reads if blocks else ():
@@ -368,14 +397,38 @@ class ShardedTables(nn.Module):
                     outputs[read.feature] = rows_UD / lengths_U1(lookup.bags[read.feature], rows_UD.dtype)
         return outputs
 
-    def _grads_of_sums(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
-        by_feature = {}
-        for read, grad in zip(self.reads, grads, strict=True):
-            bags = lookup.bags[read.feature]
+    def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Gradients of the rows of each own piece from each rank."""
+        counts = [self._bags_by_piece(request, self._peers.rank) for request in lookup.asked]
+        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self._peers.ranks)
+        return [
+            self._partial.spread(rows, request, own)
+            for rows, request, own in zip(answered, lookup.asked, received, strict=True)
+        ]
+
+    def _filled(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Gradient of each output; zeros where the loss does not use it."""
+        filled = {}
+        for name, grad in zip(self._outputs, grads, strict=True):
             if grad is None:
+                read = self._read_of[self._partial.first_feature(name)]
                 dim, dtype = self._out_types[read.table]
-                grad = torch.zeros(bags.num_bags(read.mode), dim, dtype=dtype, device=self.device)
-            by_feature[read.feature] = of_sums(read, bags, grad)
+                rows = lookup.bags[read.feature].num_bags(read.mode)
+                grad = torch.zeros(rows, dim, dtype=dtype, device=self.device)
+            filled[name] = grad
+        return filled
+
+    def _grads_of_sums(self, lookup: Lookup, of_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of the sums of rows of each feature that does not leave its rank added up with others."""
+        by_feature = {}
+        for read in self.reads:
+            if read.feature not in self._partial:
+                grad = of_outputs[read.feature]
+            elif read.feature in lookup.home:
+                grad = self._partial.grad_of(read.feature, lookup.home[read.feature], of_outputs)
+            else:
+                continue
+            by_feature[read.feature] = of_sums(read, lookup.bags[read.feature], grad)
         return by_feature
 
     def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
@@ -384,10 +437,14 @@ class ShardedTables(nn.Module):
         for piece in self._pieces_on[rank]:
             parts = []
             for read in self._slots.reads[piece.table.name]:
+                if read.feature in self._partial:
+                    continue
                 grad = by_feature[read.feature]
                 index = lookup.parts[piece, read.feature].index
                 grad = grad if piece.is_whole else grad[:, slice(*piece.shard.columns)]
                 parts.append(grad if index is None else grad.index_select(0, index))
+            if not parts:
+                parts.append(torch.empty(0, piece.local.dim, dtype=piece.local.out_dtype, device=self.device))
             outgoing.append(torch.cat(parts) if len(parts) > 1 else parts[0])
         return outgoing
 
@@ -414,11 +471,11 @@ def _slots(plan: Plan, tables: Mapping[str, ResolvedTable], reads: Sequence[Read
     return Slots(pieces_of(plan, tables), reads_of, replicated, ranks)
 
 
-def _typed(bags: Bags, piece: Piece) -> Bags:
+def _typed(bags: Bags, dtype: torch.dtype) -> Bags:
     """Bags whose weights are of the type of the rows: they travel as they are."""
-    if bags.weights is None or bags.weights.dtype == piece.local.out_dtype:
+    if bags.weights is None or bags.weights.dtype == dtype:
         return bags
-    return Bags(bags.values, bags.offsets, bags.weights.to(piece.local.out_dtype))
+    return Bags(bags.values, bags.offsets, bags.weights.to(dtype))
 
 
 def _by_rank(sums: Sequence[Tensor], counts: Sequence[Sequence[int]], ranks: int) -> list[list[Tensor]]:
