@@ -26,10 +26,11 @@ from recfold.embed.bags import Bags, check_bags, check_reads, check_together
 from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
 from recfold.embed.field_sums import as_weighted, check_field_sums
 from recfold.embed.kernel_choice import KernelName
+from recfold.embed.layout import Layout
 from recfold.embed.local_shards import LocalShards, join_parts
 from recfold.embed.ops import lengths_U1
 from recfold.embed.partial_sums import PartialSums
-from recfold.embed.pieces import Piece, Slots, pieces_of, row_cuts
+from recfold.embed.pieces import Piece
 from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
 from recfold.embed.resolved_table import ResolvedTable, resolve
 from recfold.embed.route import Part, cut_bags
@@ -124,42 +125,21 @@ class ShardedTables(nn.Module):
             "beta1": beta1,
             "beta2": beta2,
         }
-        resolved: dict[str, ResolvedTable] = {}
-        problem = ""
-        try:
-            check_reads(tables, self.reads)
-            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
-            plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, self._peers.ranks)
-            self._codec = codec_named(codec)
-            check_field_sums(field_sums, self.reads, resolved, together or {}, plan)
-        except InputError as error:
-            problem = str(error)
-        stop_together(problem, group, self.device)
-        self._agree(
-            plan.to_json(),
-            *(own.fingerprint() for own in resolved.values()),
-            f"{self.reads} {codec} {seed} {field_sums}",
-        )
-        self._rows = {name: own.rows for name, own in resolved.items()}
+        self._codec_name, self._seed = codec, seed
+        resolved = self._resolve_together(tables, defaults, dtype, field_sums, together or {})
+        self._codec = codec_named(codec)
         self._together = dict(together or {})
-        self._slots = _slots(plan, resolved, self.reads, self._peers.ranks)
-        self._cuts = {name: row_cuts(placement) for name, placement in plan.tables.items()}
-        self._blocks = {name: self._slots.blocks(name) for name in resolved}
-        ranks = range(self._peers.ranks)
-        self._on = [self._slots.on(rank) for rank in ranks]
-        self._modes_here = [(piece, read.mode) for piece, read in self._on[self._peers.rank]]
-        self._pieces_on = [self._slots.pieces_on(rank) for rank in ranks]
-        self._partial = PartialSums(self._slots, field_sums, self._peers.rank)
-        self._row_types_on = [self._partial.row_types(rank) for rank in ranks]
+        self._layout = Layout(plan, resolved, self.reads, self._peers.rank)
+        slots = self._layout.slots
+        self._partial = PartialSums(slots, field_sums, self._peers.rank)
         unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
         self._outputs = (*unsummed, *self._partial.outputs)
-        self._replica_types = [(own.dim, own.out_dtype) for own in self._slots.replicated]
-        self._read_of = {read.feature: read for read in self.reads}
-        self._out_types = {name: (own.dim, own.out_dtype) for name, own in resolved.items()}
-        self._replicas = Replicas(self._slots.replicated, self._slots.reads, self.device, seed)
+        self._row_types_on = [self._partial.row_types(rank) for rank in range(self._peers.ranks)]
+        self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
+        self._replicas = Replicas(slots.replicated, slots.reads, self.device, seed)
         problem = ""
         try:
-            self._local = LocalShards(self._slots, self._peers, kernel, self._together, seed)
+            self._local = LocalShards(slots, self._peers, kernel, self._together, seed)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
@@ -186,15 +166,15 @@ class ShardedTables(nn.Module):
         peers, device = self._peers, self.device
         status = FAILED if problem else TRAINS if trains else EVALUATES
         messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
-        expected = [4 * exchange.num_sizes(self._slots, peers.rank)] * peers.ranks
+        expected = [4 * exchange.num_sizes(self._layout.slots, peers.rank)] * peers.ranks
         received = peers.exchange("sizes", messages, expected).wait()
         received[peers.rank] = messages[peers.rank].view(torch.uint8)
-        lookup.sizes = [exchange.read_sizes(message, len(self._modes_here)) for message in received]
+        lookup.sizes = [exchange.read_sizes(message, len(self._layout.modes_here)) for message in received]
         if any(sizes.status != status or problem for sizes in lookup.sizes):
             stop_together(problem, peers.group, device)
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in lookup.requests]
-        expected = [exchange.request_bytes(sizes, self._modes_here) for sizes in lookup.sizes]
+        expected = [exchange.request_bytes(sizes, self._layout.modes_here) for sizes in lookup.sizes]
         lookup.ids = peers.exchange_kinds(outgoing, expected)
         return lookup
 
@@ -203,10 +183,12 @@ class ShardedTables(nn.Module):
         assert lookup.ids is not None
         peers, row_format = self._peers, self._codec.vectors
         lookup.asked = [
-            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, self._modes_here)
+            lookup.requests[rank]
+            if rank == peers.rank
+            else exchange.read_request(message, sizes, self._layout.modes_here)
             for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
         ]
-        bags_here = [self._bags_by_piece(request, peers.rank) for request in lookup.asked]
+        bags_here = [self._layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
         lookup.joined = self._join(lookup.asked)
         lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
         answers = _by_rank([sums.detach() for sums in lookup.sums], bags_here, peers.ranks)
@@ -326,19 +308,40 @@ class ShardedTables(nn.Module):
     def extra_repr(self) -> str:
         return "; ".join(self.notes())
 
-    def _agree(self, *parts: str) -> None:
-        digest = f"{int(xxh64_strings(['|'.join(parts)])[0]):016x}"
-        digests = gather_texts(digest, self._peers.group, self.device)
-        others = [rank for rank, other in enumerate(digests) if other != digests[0]]
+    def _resolve_together(
+        self,
+        tables: Mapping[str, TableSpec],
+        defaults: dict[str, Any],
+        dtype: torch.dtype | None,
+        field_sums: Sequence[FieldSum],
+        together: Mapping[str, str],
+    ) -> dict[str, ResolvedTable]:
+        """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
+        resolved: dict[str, ResolvedTable] = {}
+        problem, peers = "", self._peers
+        try:
+            check_reads(tables, self.reads)
+            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+            self.plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, peers.ranks)
+            codec_named(self._codec_name)
+            check_field_sums(field_sums, self.reads, resolved, together, self.plan)
+        except InputError as error:
+            problem = str(error)
+        stop_together(problem, peers.group, self.device)
+        facts = [own.fingerprint() for own in resolved.values()]
+        text = "|".join([self.plan.to_json(), *facts, f"{self.reads} {field_sums} {self._codec_name} {self._seed}"])
+        digests = gather_texts(f"{int(xxh64_strings([text])[0]):016x}", peers.group, self.device)
+        others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
             raise InputError(
                 f"rank {others[0]} has other tables, reads, plan, codec or seed than rank 0",
                 todo="start every rank with the same files and settings",
             )
+        return resolved
 
     def _problem(self, bags: Mapping[str, Bags]) -> str:
         try:
-            check_bags(self.reads, bags, self._rows, self.device)
+            check_bags(self.reads, bags, {name: own.rows for name, own in self._layout.tables.items()}, self.device)
             check_together(self.reads, bags, self._together)
         except InputError as error:
             return str(error)
@@ -346,10 +349,10 @@ class ShardedTables(nn.Module):
 
     def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
         parts: dict[tuple[Piece, str], Part] = {}
-        for table, reads in self._slots.reads.items():
+        for table, reads in self._layout.slots.reads.items():
             for read in reads:
                 cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
-                for block, cuts in zip(self._blocks[table], self._cuts[table], strict=True):
+                for block, cuts in zip(self._layout.blocks[table], self._layout.cuts[table], strict=True):
                     if cuts not in cut:
                         dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
                         own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
@@ -357,34 +360,28 @@ class ShardedTables(nn.Module):
                     parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
         replicas = self._replicas.begin(bags, trains)
         touched = replicas.rows()
-        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self._on]
+        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self._layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
 
     def _join(self, asked: Sequence[Request]) -> list[Joined]:
         joined, first = [], 0
         for piece in self._local.pieces:
-            stop = first + len(self._slots.reads[piece.table.name])
+            stop = first + len(self._layout.slots.reads[piece.table.name])
             parts = [part for request in asked for part in request.parts[first:stop]]
             joined.append(join_parts(parts, piece.local.out_dtype))
             first = stop
         return joined
-
-    def _bags_by_piece(self, request: Request, rank: int) -> list[int]:
-        """Rows that a request to a rank wants of each of its pieces."""
-        counts = iter(part.num_bags for part in request.parts)
-        reads = self._slots.reads
-        return [sum(next(counts) for _ in reads[piece.table.name]) for piece in self._pieces_on[rank]]
 
     def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
         """Outputs from the rows of every piece: row shards are added in the order of their rows."""
         outputs: dict[str, Tensor] = {}
         by_piece = {
             piece: rows
-            for own, answer in zip(self._pieces_on, found, strict=True)
+            for own, answer in zip(self._layout.pieces_on, found, strict=True)
             for piece, rows in zip(own, answer, strict=False)
         }
-        for table, blocks in self._blocks.items():
-            reads = [read for read in self._slots.reads[table] if read.feature not in self._partial]
+        for table, blocks in self._layout.blocks.items():
+            reads = [read for read in self._layout.slots.reads[table] if read.feature not in self._partial]
             for block in blocks if reads else ():
                 for piece in block:
                     parts = [lookup.parts[piece, read.feature] for read in reads]
@@ -399,7 +396,7 @@ class ShardedTables(nn.Module):
 
     def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Gradients of the rows of each own piece from each rank."""
-        counts = [self._bags_by_piece(request, self._peers.rank) for request in lookup.asked]
+        counts = [self._layout.bags_by_piece(request, self._peers.rank) for request in lookup.asked]
         answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self._peers.ranks)
         return [
             self._partial.spread(rows, request, own)
@@ -411,10 +408,10 @@ class ShardedTables(nn.Module):
         filled = {}
         for name, grad in zip(self._outputs, grads, strict=True):
             if grad is None:
-                read = self._read_of[self._partial.first_feature(name)]
-                dim, dtype = self._out_types[read.table]
+                read = self._layout.read_of[self._partial.first_feature(name)]
+                table = self._layout.tables[read.table]
                 rows = lookup.bags[read.feature].num_bags(read.mode)
-                grad = torch.zeros(rows, dim, dtype=dtype, device=self.device)
+                grad = torch.zeros(rows, table.dim, dtype=table.out_dtype, device=self.device)
             filled[name] = grad
         return filled
 
@@ -434,9 +431,9 @@ class ShardedTables(nn.Module):
     def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
         """Gradients of the rows of each piece of a rank."""
         outgoing = []
-        for piece in self._pieces_on[rank]:
+        for piece in self._layout.pieces_on[rank]:
             parts = []
-            for read in self._slots.reads[piece.table.name]:
+            for read in self._layout.slots.reads[piece.table.name]:
                 if read.feature in self._partial:
                     continue
                 grad = by_feature[read.feature]
@@ -463,12 +460,6 @@ class _Outputs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
         ctx.tables.update_(ctx.lookup, grads)
         return None, None, None, None
-
-
-def _slots(plan: Plan, tables: Mapping[str, ResolvedTable], reads: Sequence[Read], ranks: int) -> Slots:
-    reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
-    replicated = tuple(own for name, own in tables.items() if plan.tables[name].replicated)
-    return Slots(pieces_of(plan, tables), reads_of, replicated, ranks)
 
 
 def _typed(bags: Bags, dtype: torch.dtype) -> Bags:
