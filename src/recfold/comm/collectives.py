@@ -1,11 +1,13 @@
 """Collectives over `torch.distributed` (Gloo or NCCL); an exchange under way is one object with `wait()`."""
 
+import time
 from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from recfold.comm.wire import Wire
 from recfold.spec import InputError
 
 LONGEST_TEXT_BYTES = 2048
@@ -19,21 +21,34 @@ class Exchange:
         split: bytes from each rank.
         work: of `torch.distributed`; None where nothing has to travel.
         sent: kept until then.
+        kind: names it in a trace ("wait for ids") and where waits are counted.
+        wire: that counts them.
     """
 
-    def __init__(self, received: Tensor, split: Sequence[int], work: dist.Work | None, sent: Tensor) -> None:
+    def __init__(
+        self, received: Tensor, split: Sequence[int], work: dist.Work | None, sent: Tensor, kind: str, wire: Wire
+    ) -> None:
         self._received, self._split, self._work, self._sent = received, list(split), work, sent
+        self._kind, self._wire = kind, wire
 
     def wait(self) -> list[Tensor]:
         """The message [bytes] of each rank, uint8."""
         if self._work is not None:
-            self._work.wait()
+            start = time.perf_counter()
+            with torch.profiler.record_function(f"wait for {self._kind}"):
+                self._work.wait()
+            self._wire.add_wait(self._kind, 1e3 * (time.perf_counter() - start))
             self._work = None
         return list(self._received.split(self._split))
 
 
 def all_to_all(
-    message: Tensor, to: Sequence[int], expected: Sequence[int], group: dist.ProcessGroup | None
+    message: Tensor,
+    to: Sequence[int],
+    expected: Sequence[int],
+    group: dist.ProcessGroup | None,
+    kind: str,
+    wire: Wire,
 ) -> Exchange:
     """Start to send a message to every rank; every rank of the group has to.
 
@@ -41,12 +56,14 @@ def all_to_all(
         message: uint8, the messages to ranks 0, 1, ... one after the other; what stays is left out.
         to: bytes to each rank, 0 to oneself.
         expected: bytes from each rank.
+        kind, wire: where the time is counted that it is waited for.
     """
     received = message.new_empty(sum(expected))
     if len(to) == 1:
-        return Exchange(received, expected, None, message)
-    work = dist.all_to_all_single(received, message, list(expected), list(to), group=group, async_op=True)
-    return Exchange(received, expected, work, message)
+        return Exchange(received, expected, None, message, kind, wire)
+    with torch.profiler.record_function(f"send {kind}"):
+        work = dist.all_to_all_single(received, message, list(expected), list(to), group=group, async_op=True)
+    return Exchange(received, expected, work, message, kind, wire)
 
 
 def gather_texts(text: str, group: dist.ProcessGroup | None, device: torch.device) -> list[str]:

@@ -102,7 +102,9 @@ class ColumnKernel:
             elif target.shard.rank == peers.rank:
                 start, stop = _span(rows[place_of[target]], target, _shared_rows(source, target))
                 expected[source.shard.rank] += (stop - start) * source.table.out_dtype.itemsize
-        received = peers.exchange_kinds([[("norms", part) for part in own] for own in messages], expected).wait()
+        received = peers.exchange_kinds(
+            "norms", [[("norms", part) for part in own] for own in messages], expected
+        ).wait()
         return self._added(rows, squares, received)
 
     def _added(self, rows: Sequence[Tensor], squares: Sequence[Tensor], received: Sequence[Tensor]) -> list[Tensor]:

@@ -43,10 +43,12 @@ class Peers:
 
     def exchange(self, kind: str, messages: Sequence[Tensor], expected: Sequence[int]) -> Exchange:
         """Send each rank a message of one kind (any type), receive so many bytes from each."""
-        return self.exchange_kinds([[(kind, message)] for message in messages], expected)
+        return self.exchange_kinds(kind, [[(kind, message)] for message in messages], expected)
 
-    def exchange_kinds(self, messages: Sequence[Sequence[tuple[str, Tensor]]], expected: Sequence[int]) -> Exchange:
-        """Send each rank its parts, one after the other; nothing to and from oneself."""
+    def exchange_kinds(
+        self, name: str, messages: Sequence[Sequence[tuple[str, Tensor]]], expected: Sequence[int]
+    ) -> Exchange:
+        """Send each rank its parts of several kinds, one after the other; nothing to and from oneself."""
         to, parts = [0] * self.ranks, []
         for rank, message in enumerate(messages):
             if rank == self.rank:
@@ -58,7 +60,7 @@ class Peers:
                     self.wire.add(kind, num_bytes)
                     to[rank] += num_bytes
         joined = torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device=self.device)
-        return all_to_all(joined, to, self._from_others(expected), self.group)
+        return all_to_all(joined, to, self._from_others(expected), self.group, name, self.wire)
 
     def exchange_rows(
         self,
@@ -80,7 +82,7 @@ class Peers:
                 write_rows_(part, own, row_format)
         self.wire.add(kind, sum(to))
         expected = [sum(rows_bytes(row_format, *own)) for own in zip(types, counts, strict=True)]
-        return all_to_all(message, to, self._from_others(expected), self.group)
+        return all_to_all(message, to, self._from_others(expected), self.group, kind, self.wire)
 
     def _from_others(self, expected: Sequence[int]) -> list[int]:
         return [0 if rank == self.rank else num_bytes for rank, num_bytes in enumerate(expected)]

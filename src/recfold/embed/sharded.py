@@ -54,6 +54,9 @@ class Lookup:
         asked: requests of each rank, oneself included.
         joined, sums: what each own piece looked up for all ranks in their order, and the rows.
         home: feature -> rows of replicated tables.
+        answers: rows for each rank.
+        wanted: numbers of rows that each rank gives to this one.
+        rows: the exchange of rows, under way.
     """
 
     bags: Mapping[str, Bags]
@@ -67,6 +70,9 @@ class Lookup:
     joined: Sequence[Joined] = ()
     sums: Sequence[Tensor] = ()
     home: Mapping[str, Tensor] = field(default_factory=dict)
+    answers: Sequence[Sequence[Tensor]] = ()
+    wanted: Sequence[Sequence[int]] = ()
+    rows: Exchange | None = None
 
 
 class ShardedTables(nn.Module):
@@ -159,7 +165,8 @@ class ShardedTables(nn.Module):
         return self.finish(self.begin(bags))
 
     def begin(self, bags: Mapping[str, Bags]) -> Lookup:
-        """Start a forward: ids travel until `finish`. It may be called before the backward of the step before."""
+        """Start a forward: ids travel until `answer`. It may be called before the backward of the step before, if all
+        ranks do so."""
         trains = self.training and torch.is_grad_enabled()
         problem = self._problem(bags)
         lookup = self._cut(self.empty_bags() if problem else bags, trains)
@@ -175,34 +182,42 @@ class ShardedTables(nn.Module):
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in lookup.requests]
         expected = [exchange.request_bytes(sizes, self._layout.modes_here) for sizes in lookup.sizes]
-        lookup.ids = peers.exchange_kinds(outgoing, expected)
+        lookup.ids = peers.exchange_kinds("ids", outgoing, expected)
         return lookup
+
+    def answer(self, lookup: Lookup) -> None:
+        """Look up what all ranks asked for: rows travel until `finish`, which does this where it was not called."""
+        assert lookup.ids is not None
+        peers, layout = self._peers, self._layout
+        lookup.asked = [
+            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, layout.modes_here)
+            for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
+        ]
+        counts = [layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
+        lookup.joined = self._join(lookup.asked)
+        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
+        lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
+        if self._partial:
+            lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
+        lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
+        lookup.rows = peers.exchange_rows(
+            "vectors", lookup.answers, self._codec.vectors, self._row_types_on, lookup.wanted
+        )
 
     def finish(self, lookup: Lookup) -> dict[str, Tensor]:
         """The rows of a lookup that `begin` started."""
-        assert lookup.ids is not None
-        peers, row_format = self._peers, self._codec.vectors
-        lookup.asked = [
-            lookup.requests[rank]
-            if rank == peers.rank
-            else exchange.read_request(message, sizes, self._layout.modes_here)
-            for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
-        ]
-        bags_here = [self._layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
-        lookup.joined = self._join(lookup.asked)
-        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
-        answers = _by_rank([sums.detach() for sums in lookup.sums], bags_here, peers.ranks)
-        if self._partial:
-            answers = [self._partial.merge(rows, request) for rows, request in zip(answers, lookup.asked, strict=True)]
-        wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
-        under_way = peers.exchange_rows("vectors", answers, row_format, self._row_types_on, wanted)
+        if lookup.rows is None:
+            self.answer(lookup)
+        assert lookup.rows is not None
         lookup.home = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
-        found: list[list[Tensor]] = []
-        for rank, message in enumerate(under_way.wait()):
-            rows = answers[rank]
-            if rank != peers.rank:
-                rows = exchange.read_rows(message, row_format, self._row_types_on[rank], wanted[rank])
-            found.append(list(rows))
+        found: list[Sequence[Tensor]] = []
+        for rank, message in enumerate(lookup.rows.wait()):
+            types, counts = self._row_types_on[rank], lookup.wanted[rank]
+            is_own = rank == self._peers.rank
+            found.append(
+                lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
+            )
+        lookup.answers = ()
         outputs = {**lookup.home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
         ordered = [outputs[name] for name in self._outputs]
         if lookup.trains:
