@@ -10,6 +10,8 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 """
 
 from recfold.embed.bags import Bags
+from recfold.embed.choose_sums import choose_field_sums
+from recfold.embed.field_sums import field_sums_reference
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, load_shards, whole_shards, whole_state
@@ -24,6 +26,8 @@ __all__ = [
     "Lookup",
     "ShardState",
     "ShardedTables",
+    "choose_field_sums",
+    "field_sums_reference",
     "load_shards",
     "lookup_reference",
     "table_sizes",
