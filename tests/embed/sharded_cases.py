@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from recfold.comm import CODECS
-from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, whole_shards, whole_state
+from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, whole_state
 from recfold.embed.field_sums import field_sums_reference
 from recfold.spec import (
     FieldSum,
@@ -281,7 +281,9 @@ def resharded(seed: int, ranks: int) -> None:
     second.load_shards(iter(found))
     train(other, second, whole, seed + 1)
     third = case.sharded(seed=1000)
-    third.load_shards(whole_shards(whole.state()))
+    third.load_shards(whole.shards())
+    fourth = case.whole()
+    fourth.load_shards(found)
     train(case, third, whole, seed + 2)
     third.load_state({name: tensor.clone() for name, tensor in third.state().items()})
     if third.shards():

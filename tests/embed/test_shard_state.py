@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from recfold.embed import EmbeddingTables, ShardState, load_shards, table_sizes, whole_shards, whole_state
+from recfold.embed import EmbeddingTables, ShardState, table_sizes, whole_state
 from recfold.embed.resolved_table import DRAWN_AT_ONCE, initialise_, initialise_shard_, resolve
+from recfold.embed.shard_state import load_shards, whole_shards
 from recfold.spec import InputError, Read, Shard, TableSpec
 
 DEFAULTS = {"optimizer": "adam", "learning_rate": 0.1, "eps": 1e-8, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.99}

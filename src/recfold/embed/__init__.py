@@ -14,7 +14,7 @@ from recfold.embed.choose_sums import choose_field_sums
 from recfold.embed.field_sums import field_sums_reference
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
-from recfold.embed.shard_state import ShardState, load_shards, whole_shards, whole_state
+from recfold.embed.shard_state import ShardState, whole_state
 from recfold.embed.sharded import Lookup, ShardedTables
 from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
@@ -28,9 +28,7 @@ __all__ = [
     "ShardedTables",
     "choose_field_sums",
     "field_sums_reference",
-    "load_shards",
     "lookup_reference",
     "table_sizes",
-    "whole_shards",
     "whole_state",
 ]

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recfold.comm import Exchange, Wire, codec_named, gather_texts, round_trip, stop_together
+from recfold.comm import Exchange, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
 from recfold.embed import exchange
 from recfold.embed.bags import Bags, check_bags, check_reads, check_together
 from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
@@ -162,7 +162,9 @@ class ShardedTables(nn.Module):
         Raises:
             InputError: on every rank, where one has bags that are missing or malformed, or an id outside its table.
         """
-        return self.finish(self.begin(bags))
+        lookup = self.begin(bags)
+        self.answer(lookup)
+        return self.finish(lookup)
 
     def begin(self, bags: Mapping[str, Bags]) -> Lookup:
         """Start a forward: ids travel until `answer`. It may be called before the backward of the step before, if all
@@ -174,7 +176,7 @@ class ShardedTables(nn.Module):
         status = FAILED if problem else TRAINS if trains else EVALUATES
         messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
         expected = [4 * exchange.num_sizes(self._layout.slots, peers.rank)] * peers.ranks
-        received = peers.exchange("sizes", messages, expected).wait()
+        received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
         received[peers.rank] = messages[peers.rank].view(torch.uint8)
         lookup.sizes = [exchange.read_sizes(message, len(self._layout.modes_here)) for message in received]
         if any(sizes.status != status or problem for sizes in lookup.sizes):
@@ -182,7 +184,7 @@ class ShardedTables(nn.Module):
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in lookup.requests]
         expected = [exchange.request_bytes(sizes, self._layout.modes_here) for sizes in lookup.sizes]
-        lookup.ids = peers.exchange_kinds("ids", outgoing, expected)
+        lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
         return lookup
 
     def answer(self, lookup: Lookup) -> None:
@@ -200,9 +202,10 @@ class ShardedTables(nn.Module):
         if self._partial:
             lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
         lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
-        lookup.rows = peers.exchange_rows(
+        message = peers.message_of_rows(
             "vectors", lookup.answers, self._codec.vectors, self._row_types_on, lookup.wanted
         )
+        lookup.rows = all_to_all(message, peers.group, self.wire)
 
     def finish(self, lookup: Lookup) -> dict[str, Tensor]:
         """The rows of a lookup that `begin` started."""
@@ -254,19 +257,22 @@ class ShardedTables(nn.Module):
             self._partial.rows_wanted(request, peers.rank) + [len(rows) for rows in request.touched]
             for request in lookup.asked
         ]
-        under_way = peers.exchange_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
+        message = peers.message_of_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
+        under_way = all_to_all(message, peers.group, self.wire)
         received = [
-            exchange.read_rows(message, row_format, here, own) if rank != peers.rank else []
-            for rank, (message, own) in enumerate(zip(under_way.wait(), counts, strict=True))
+            exchange.read_rows(part, row_format, here, own) if rank != peers.rank else []
+            for rank, (part, own) in enumerate(zip(under_way.wait(), counts, strict=True))
         ]
         num_pieces, num_sharded = len(self._local.pieces), len(self._row_types_on[peers.rank])
         # what stays is not rounded; but replicas must see the same numbers on every rank
         own_replicas = [round_trip(row_format, grad_TD) for grad_TD in own_replicas]
         received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
         by_rank = received if not self._partial else self._spread(lookup, received)
-        self._local.update_(
-            lookup.sums, [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)], lookup.joined
-        )
+        grads_here = [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)]
+        self._local.update_(lookup.sums, grads_here)
+        if self._local.columns is not None:
+            places = self._local.column_places
+            self._local.columns.update_([grads_here[p] for p in places], [lookup.joined[p] for p in places])
         if self._replicas.tables:
             self._replicas.update_([own.touched for own in lookup.asked], [own[num_sharded:] for own in received])
 
