@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import traceback
+import unittest.mock
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +22,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+import recfold
 from recfold.comm import CODECS
-from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, whole_state
+from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, gather_table, whole_state
 from recfold.embed.field_sums import field_sums_reference
 from recfold.spec import (
     FieldSum,
@@ -272,6 +274,11 @@ def resharded(seed: int, ranks: int) -> None:
     found = all_shards(first)
     for name, tensor in whole.state().items():
         torch.testing.assert_close(whole_state(found)[name], tensor, rtol=1e-9, atol=1e-9)
+    for number, name in enumerate(case.tables):
+        gathered = gather_table(first, name, root=number % ranks)
+        assert (gathered is None) == (dist.get_rank() != number % ranks)
+        for kept, tensor in gathered.tensors.items() if gathered else ():
+            torch.testing.assert_close(tensor, whole.state()[f"{name}.{kept}"], rtol=1e-9, atol=1e-9)
     tables = {
         name: placement(draw.choice(KINDS), placed.rows, placed.dim, case.plan.topology, draw)
         for name, placed in case.plan.tables.items()
@@ -389,6 +396,25 @@ def wire(seed: int, ranks: int) -> None:
         assert sharded.wire.take() == {}
         kinds = {"sizes", "ids", "vectors", "gradients"} | ({"norms"} if kind == "column_wise" else set())
         assert sharded.wire.take_waits().keys() == kinds
+
+
+def frames(seed: int, ranks: int) -> None:
+    """Few steps from a call to the work: from the tables to a collective at most four frames of ours."""
+    case = draw_case(random.Random(seed), ranks, ("column_wise", "row_wise"), optimizer="rowwise_adagrad")
+    tables, rank, depths = case.sharded(), dist.get_rank(), []
+    (batches, grads), *_ = steps_of(case, seed, False)
+    room = str(Path(recfold.__file__).parent)
+    plain = dist.all_to_all_single
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        stack = traceback.extract_stack()
+        depths.append(sum(frame.filename.startswith(room) for frame in stack))
+        return plain(*args, **kwargs)
+
+    with unittest.mock.patch.object(dist, "all_to_all_single", counted):
+        backward(tables(batches[rank]), {name: own[rank] for name, own in grads.items()})
+    assert len(depths) == 5, depths  # sizes, ids, rows, gradients, sums of squares
+    assert max(depths) <= 4, depths
 
 
 def wrong(seed: int, ranks: int) -> None:
@@ -511,7 +537,7 @@ def raises(message: str) -> Iterator[None]:
     assert message in str(caught.value)
 
 
-ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong, partial_wire)
+ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong, partial_wire, frames)
 DRAWN: tuple[Callable[[int, int], None], ...] = (
     mixed,
     fbgemm,

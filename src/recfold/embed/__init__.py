@@ -12,6 +12,7 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 from recfold.embed.bags import Bags
 from recfold.embed.choose_sums import choose_field_sums
 from recfold.embed.field_sums import field_sums_reference
+from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, whole_state
@@ -28,6 +29,7 @@ __all__ = [
     "ShardedTables",
     "choose_field_sums",
     "field_sums_reference",
+    "gather_table",
     "lookup_reference",
     "table_sizes",
     "whole_state",

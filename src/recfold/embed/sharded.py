@@ -95,7 +95,9 @@ class ShardedTables(nn.Module):
             or ranks that do not agree.
 
     Attributes:
-        wire: counts the bytes that this rank sends, by kind.
+        wire: counts the bytes that this rank sends, by kind, and the time that it waits for others.
+        peers: this rank in the group.
+        layout: tables, reads and pieces over the ranks.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class ShardedTables(nn.Module):
         super().__init__()
         self.device = torch.device(device)
         self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
-        self._peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
+        self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
         defaults = {
             "optimizer": optimizer,
             "learning_rate": learning_rate,
@@ -135,17 +137,17 @@ class ShardedTables(nn.Module):
         resolved = self._resolve_together(tables, defaults, dtype, field_sums, together or {})
         self._codec = codec_named(codec)
         self._together = dict(together or {})
-        self._layout = Layout(plan, resolved, self.reads, self._peers.rank)
-        slots = self._layout.slots
-        self._partial = PartialSums(slots, field_sums, self._peers.rank)
+        self.layout = Layout(plan, resolved, self.reads, self.peers.rank)
+        slots = self.layout.slots
+        self._partial = PartialSums(slots, field_sums, self.peers.rank)
         unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
         self._outputs = (*unsummed, *self._partial.outputs)
-        self._row_types_on = [self._partial.row_types(rank) for rank in range(self._peers.ranks)]
+        self._row_types_on = [self._partial.row_types(rank) for rank in range(self.peers.ranks)]
         self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
         self._replicas = Replicas(slots.replicated, slots.reads, self.device, seed)
         problem = ""
         try:
-            self._local = LocalShards(slots, self._peers, kernel, self._together, seed)
+            self._local = LocalShards(slots, self.peers, kernel, self._together, seed)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
@@ -172,25 +174,25 @@ class ShardedTables(nn.Module):
         trains = self.training and torch.is_grad_enabled()
         problem = self._problem(bags)
         lookup = self._cut(self.empty_bags() if problem else bags, trains)
-        peers, device = self._peers, self.device
+        peers, device = self.peers, self.device
         status = FAILED if problem else TRAINS if trains else EVALUATES
         messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
-        expected = [4 * exchange.num_sizes(self._layout.slots, peers.rank)] * peers.ranks
+        expected = [4 * exchange.num_sizes(self.layout.slots, peers.rank)] * peers.ranks
         received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
         received[peers.rank] = messages[peers.rank].view(torch.uint8)
-        lookup.sizes = [exchange.read_sizes(message, len(self._layout.modes_here)) for message in received]
+        lookup.sizes = [exchange.read_sizes(message, len(self.layout.modes_here)) for message in received]
         if any(sizes.status != status or problem for sizes in lookup.sizes):
             stop_together(problem, peers.group, device)
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in lookup.requests]
-        expected = [exchange.request_bytes(sizes, self._layout.modes_here) for sizes in lookup.sizes]
+        expected = [exchange.request_bytes(sizes, self.layout.modes_here) for sizes in lookup.sizes]
         lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
         return lookup
 
     def answer(self, lookup: Lookup) -> None:
         """Look up what all ranks asked for: rows travel until `finish`, which does this where it was not called."""
         assert lookup.ids is not None
-        peers, layout = self._peers, self._layout
+        peers, layout = self.peers, self.layout
         lookup.asked = [
             lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, layout.modes_here)
             for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
@@ -216,7 +218,7 @@ class ShardedTables(nn.Module):
         found: list[Sequence[Tensor]] = []
         for rank, message in enumerate(lookup.rows.wait()):
             types, counts = self._row_types_on[rank], lookup.wanted[rank]
-            is_own = rank == self._peers.rank
+            is_own = rank == self.peers.rank
             found.append(
                 lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
             )
@@ -244,7 +246,7 @@ class ShardedTables(nn.Module):
         Args:
             grads: of each output; None is zero.
         """
-        peers, row_format = self._peers, self._codec.gradients
+        peers, row_format = self.peers, self._codec.gradients
         of_outputs = self._filled(lookup, grads)
         by_feature = self._grads_of_sums(lookup, of_outputs)
         own_replicas = self._replicas.sum_grads(lookup.replicas, by_feature)
@@ -339,7 +341,7 @@ class ShardedTables(nn.Module):
     ) -> dict[str, ResolvedTable]:
         """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
         resolved: dict[str, ResolvedTable] = {}
-        problem, peers = "", self._peers
+        problem, peers = "", self.peers
         try:
             check_reads(tables, self.reads)
             resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
@@ -362,7 +364,7 @@ class ShardedTables(nn.Module):
 
     def _problem(self, bags: Mapping[str, Bags]) -> str:
         try:
-            check_bags(self.reads, bags, {name: own.rows for name, own in self._layout.tables.items()}, self.device)
+            check_bags(self.reads, bags, {name: own.rows for name, own in self.layout.tables.items()}, self.device)
             check_together(self.reads, bags, self._together)
         except InputError as error:
             return str(error)
@@ -370,10 +372,10 @@ class ShardedTables(nn.Module):
 
     def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
         parts: dict[tuple[Piece, str], Part] = {}
-        for table, reads in self._layout.slots.reads.items():
+        for table, reads in self.layout.slots.reads.items():
             for read in reads:
                 cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
-                for block, cuts in zip(self._layout.blocks[table], self._layout.cuts[table], strict=True):
+                for block, cuts in zip(self.layout.blocks[table], self.layout.cuts[table], strict=True):
                     if cuts not in cut:
                         dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
                         own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
@@ -381,13 +383,13 @@ class ShardedTables(nn.Module):
                     parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
         replicas = self._replicas.begin(bags, trains)
         touched = replicas.rows()
-        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self._layout.on]
+        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
 
     def _join(self, asked: Sequence[Request]) -> list[Joined]:
         joined, first = [], 0
         for piece in self._local.pieces:
-            stop = first + len(self._layout.slots.reads[piece.table.name])
+            stop = first + len(self.layout.slots.reads[piece.table.name])
             parts = [part for request in asked for part in request.parts[first:stop]]
             joined.append(join_parts(parts, piece.local.out_dtype))
             first = stop
@@ -398,11 +400,11 @@ class ShardedTables(nn.Module):
         outputs: dict[str, Tensor] = {}
         by_piece = {
             piece: rows
-            for own, answer in zip(self._layout.pieces_on, found, strict=True)
+            for own, answer in zip(self.layout.pieces_on, found, strict=True)
             for piece, rows in zip(own, answer, strict=False)
         }
-        for table, blocks in self._layout.blocks.items():
-            reads = [read for read in self._layout.slots.reads[table] if read.feature not in self._partial]
+        for table, blocks in self.layout.blocks.items():
+            reads = [read for read in self.layout.slots.reads[table] if read.feature not in self._partial]
             for block in blocks if reads else ():
                 for piece in block:
                     parts = [lookup.parts[piece, read.feature] for read in reads]
@@ -417,8 +419,8 @@ class ShardedTables(nn.Module):
 
     def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Gradients of the rows of each own piece from each rank."""
-        counts = [self._layout.bags_by_piece(request, self._peers.rank) for request in lookup.asked]
-        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self._peers.ranks)
+        counts = [self.layout.bags_by_piece(request, self.peers.rank) for request in lookup.asked]
+        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self.peers.ranks)
         return [
             self._partial.spread(rows, request, own)
             for rows, request, own in zip(answered, lookup.asked, received, strict=True)
@@ -429,8 +431,8 @@ class ShardedTables(nn.Module):
         filled = {}
         for name, grad in zip(self._outputs, grads, strict=True):
             if grad is None:
-                read = self._layout.read_of[self._partial.first_feature(name)]
-                table = self._layout.tables[read.table]
+                read = self.layout.read_of[self._partial.first_feature(name)]
+                table = self.layout.tables[read.table]
                 rows = lookup.bags[read.feature].num_bags(read.mode)
                 grad = torch.zeros(rows, table.dim, dtype=table.out_dtype, device=self.device)
             filled[name] = grad
@@ -452,9 +454,9 @@ class ShardedTables(nn.Module):
     def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
         """Gradients of the rows of each piece of a rank."""
         outgoing = []
-        for piece in self._layout.pieces_on[rank]:
+        for piece in self.layout.pieces_on[rank]:
             parts = []
-            for read in self._layout.slots.reads[piece.table.name]:
+            for read in self.layout.slots.reads[piece.table.name]:
                 if read.feature in self._partial:
                     continue
                 grad = by_feature[read.feature]
