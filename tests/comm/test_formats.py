@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from recfold.comm import CODECS, FORMATS, codec_named
-from recfold.comm.formats import round_trip, round_trip_reference
+from recfold.comm import CODECS, codec_named
+from recfold.comm.formats import FORMATS, round_trip, round_trip_reference
 from recfold.spec import InputError
 
 BOUNDS = {  # of an entry's error: (relative to itself, relative to the row's largest, absolute)

@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import traceback
+import unittest.mock
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +22,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+import recfold
 from recfold.comm import CODECS
-from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, whole_shards, whole_state
+from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, gather_table, whole_state
+from recfold.embed.field_sums import field_sums_reference
 from recfold.spec import (
+    FieldSum,
     InputError,
     Placement,
     Plan,
@@ -193,6 +197,8 @@ def train(case: Case, tables: ShardedTables, whole: EmbeddingTables, seed: int, 
         backward(expected, {name: torch.cat(own) for name, own in grads.items()})
         own = batches[rank]
         if under_way is not None:
+            if seed % 2:
+                tables.answer(under_way)
             out = tables.finish(under_way)
             under_way = tables.begin(steps[number + 1][0][rank]) if number + 1 < len(steps) else None
         elif empty and all(part.num_bags("sum") == 0 for part in own.values()):
@@ -268,6 +274,11 @@ def resharded(seed: int, ranks: int) -> None:
     found = all_shards(first)
     for name, tensor in whole.state().items():
         torch.testing.assert_close(whole_state(found)[name], tensor, rtol=1e-9, atol=1e-9)
+    for number, name in enumerate(case.tables):
+        gathered = gather_table(first, name, root=number % ranks)
+        assert (gathered is None) == (dist.get_rank() != number % ranks)
+        for kept, tensor in gathered.tensors.items() if gathered else ():
+            torch.testing.assert_close(tensor, whole.state()[f"{name}.{kept}"], rtol=1e-9, atol=1e-9)
     tables = {
         name: placement(draw.choice(KINDS), placed.rows, placed.dim, case.plan.topology, draw)
         for name, placed in case.plan.tables.items()
@@ -277,7 +288,9 @@ def resharded(seed: int, ranks: int) -> None:
     second.load_shards(iter(found))
     train(other, second, whole, seed + 1)
     third = case.sharded(seed=1000)
-    third.load_shards(whole_shards(whole.state()))
+    third.load_shards(whole.shards())
+    fourth = case.whole()
+    fourth.load_shards(found)
     train(case, third, whole, seed + 2)
     third.load_state({name: tensor.clone() for name, tensor in third.state().items()})
     if third.shards():
@@ -381,6 +394,27 @@ def wire(seed: int, ranks: int) -> None:
         sharded(bags)["likes"].sum().backward()
         assert sharded.wire.take() == want, kind
         assert sharded.wire.take() == {}
+        kinds = {"sizes", "ids", "vectors", "gradients"} | ({"norms"} if kind == "column_wise" else set())
+        assert sharded.wire.take_waits().keys() == kinds
+
+
+def frames(seed: int, ranks: int) -> None:
+    """Few steps from a call to the work: from the tables to a collective at most four frames of ours."""
+    case = draw_case(random.Random(seed), ranks, ("column_wise", "row_wise"), optimizer="rowwise_adagrad")
+    tables, rank, depths = case.sharded(), dist.get_rank(), []
+    (batches, grads), *_ = steps_of(case, seed, False)
+    room = str(Path(recfold.__file__).parent)
+    plain = dist.all_to_all_single
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        stack = traceback.extract_stack()
+        depths.append(sum(frame.filename.startswith(room) for frame in stack))
+        return plain(*args, **kwargs)
+
+    with unittest.mock.patch.object(dist, "all_to_all_single", counted):
+        backward(tables(batches[rank]), {name: own[rank] for name, own in grads.items()})
+    assert len(depths) == 5, depths  # sizes, ids, rows, gradients, sums of squares
+    assert max(depths) <= 4, depths
 
 
 def wrong(seed: int, ranks: int) -> None:
@@ -426,6 +460,72 @@ def unused(seed: int, ranks: int) -> None:
     assert_holds(tables, whole.state(), 1e-9)
 
 
+def field_sums(seed: int, ranks: int) -> None:
+    """Features added up where their rows are train as features added up at home."""
+    case = draw_case(random.Random(seed), ranks)
+    # all reads in one group, and one width: sums of several features
+    tables = {name: spec.model_copy(update={"dim": 4}) for name, spec in case.tables.items()}
+    draw = random.Random(seed)
+    placed = {
+        name: placement(draw.choice(KINDS), spec.rows or 0, 4, case.plan.topology, draw)
+        for name, spec in tables.items()
+    }
+    together = {read.feature: "user" if number % 3 else "item" for number, read in enumerate(case.reads)}
+    plan = Plan(topology=case.plan.topology, tables=placed)
+    case = dataclasses.replace(case, tables=tables, plan=plan, together=together)
+    sums = []
+    for group in ("user", "item"):
+        pooled = [read for read in case.reads if read.mode != "rows" and together[read.feature] == group]
+        cut = [read for read in pooled if len({shard.rows for shard in placed[read.table].shards}) > 1]
+        for name, squares, own in (
+            (f"{group} rows", False, cut),
+            (f"{group} whole", seed % 2 == 0, [read for read in pooled if read not in cut]),
+        ):
+            if own:
+                sums.append(FieldSum(name=name, features=tuple(read.feature for read in own), squares=squares))
+    sharded, whole, rank = case.sharded(field_sums=sums), case.whole(), dist.get_rank()
+    generator = torch.Generator().manual_seed(seed)
+    for batches, _ in steps_of(case, seed, True):
+        expected = field_sums_reference(whole(joined(batches)), sums)
+        sizes = {read.feature: [batch[read.feature].num_bags(read.mode) for batch in batches] for read in case.reads}
+        sizes |= {name: sizes[own.features[0]] for own in sums for name in own.outputs}
+        grads = {name: torch.randn(rows.shape, generator=generator).to(rows) for name, rows in expected.items()}
+        found = sharded(batches[rank])
+        assert found.keys() == expected.keys()
+        for name, rows in expected.items():
+            torch.testing.assert_close(
+                found[name].detach(), rows.detach().split(sizes[name])[rank], rtol=1e-9, atol=1e-9
+            )
+        backward(expected, grads)
+        backward(found, {name: grad.split(sizes[name])[rank] for name, grad in grads.items()})
+        assert_holds(sharded, whole.state(), 1e-9)
+
+
+def partial_wire(seed: int, ranks: int) -> None:
+    """What is added up crosses the wire once, whatever the number of features."""
+    rank, last = dist.get_rank(), ranks - 1
+    names = ("a", "b", "c")
+    tables = {name: TableSpec(rows=8, dim=4) for name in names}
+    reads = [Read(feature=name, table=name, mode="sum") for name in names]
+    plan = Plan(topology=Topology(ranks=ranks), tables={name: table_wise(8, 4, rank=last) for name in names})
+    sums = [FieldSum(name="abc", features=names)]
+    sharded = ShardedTables(tables, reads, plan=plan, together=dict.fromkeys(names, "user"), field_sums=sums)
+    own = Bags(torch.tensor([1, 7, 3]), torch.tensor([0, 2, 3]))
+    sharded(dict.fromkeys(names, own))["abc"].sum().backward()
+    sent = sharded.wire.take()
+    assert sent.get("gradients", 0) == (32 if rank != last else 0)
+    assert sent.get("vectors", 0) == (32 * (ranks - 1) if rank == last else 0)
+    row_cut = Plan(topology=plan.topology, tables={name: row_wise(8, 4, ranks=range(ranks)) for name in names})
+    for options, message in (
+        ({"plan": row_cut, "field_sums": [FieldSum(name="s", features=names, squares=True)]}, "is cut by rows"),
+        ({"field_sums": [FieldSum(name="s", features=("d",))]}, "feature 'd', which is read by no table"),
+        ({"field_sums": [FieldSum(name="a", features=names)]}, "has the name of another output"),
+        ({"field_sums": sums, "together": {"a": "user"}}, "are not of one group, width and type"),
+    ):
+        with raises(message):
+            ShardedTables(tables, reads, **{"plan": plan, "together": dict.fromkeys(names, "user"), **options})
+
+
 def _of(topology: Topology, rows: int, dim: int) -> Plan:
     return Plan(topology=topology, tables={"item": table_wise(rows, dim, rank=0)})
 
@@ -437,8 +537,17 @@ def raises(message: str) -> Iterator[None]:
     assert message in str(caught.value)
 
 
-ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong)
-DRAWN: tuple[Callable[[int, int], None], ...] = (mixed, fbgemm, repeated, resharded, evaluated, codecs, unused)
+ONCE: tuple[Callable[[int, int], None], ...] = (wire, wrong, partial_wire, frames)
+DRAWN: tuple[Callable[[int, int], None], ...] = (
+    mixed,
+    fbgemm,
+    repeated,
+    resharded,
+    evaluated,
+    codecs,
+    unused,
+    field_sums,
+)
 
 
 def main(rank: int, ranks: int, folder: Path, num_seeds: int, every: int) -> None:

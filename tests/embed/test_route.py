@@ -45,6 +45,15 @@ def test_cutting_equals_the_slow_twin(mode: str, case: tuple[Bags, list[int]]) -
     assert_equal_parts(cut_bags(bags, mode, cuts), cut_bags_reference(bags, mode, cuts))
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+@given(case=routed())
+def test_cutting_with_empty_lists_equals_the_slow_twin(mode: str, case: tuple[Bags, list[int]]) -> None:
+    bags, cuts = case
+    found = cut_bags(bags, mode, cuts, keep_empty=True)
+    assert {part.num_bags for part in found} == {bags.num_bags(mode)}
+    assert_equal_parts(found, cut_bags_reference(bags, mode, cuts, keep_empty=True))
+
+
 def test_only_lists_with_ids_in_a_shard_go_there() -> None:
     bags = Bags(torch.tensor([7, 2, 3, 9, 8]), torch.tensor([0, 2, 2, 3, 5]))
     low, high = cut_bags(bags, "sum", (0, 5, 10))

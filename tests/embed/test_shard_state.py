@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from recfold.embed import EmbeddingTables, ShardState, load_shards, whole_shards, whole_state
+from recfold.embed import EmbeddingTables, ShardState, table_sizes, whole_state
 from recfold.embed.resolved_table import DRAWN_AT_ONCE, initialise_, initialise_shard_, resolve
+from recfold.embed.shard_state import load_shards, whole_shards
 from recfold.spec import InputError, Read, Shard, TableSpec
 
 DEFAULTS = {"optimizer": "adam", "learning_rate": 0.1, "eps": 1e-8, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.99}
@@ -50,6 +51,21 @@ def test_rectangles_are_put_together_and_cut_again() -> None:
     expected = cut(state, (1, 5), (0, 3))
     assert all(torch.equal(into.tensors[name], tensor) for name, tensor in expected.tensors.items())
     assert into.name == "item[1:5,0:3]"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad", "adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_sizes_are_the_bytes_that_tables_take(dtype: str, optimizer: str) -> None:
+    specs = {"item": TableSpec(rows=6, dim=4, dtype=dtype)}  # type: ignore[arg-type]
+    for float64 in (False, True):
+        tables = EmbeddingTables(
+            specs,
+            [Read(feature="a", table="item", mode="sum")],
+            optimizer=optimizer,
+            dtype=torch.float64 if float64 else None,
+        )
+        taken = sum(t.numel() * t.element_size() for t in tables.state().values() if t.dim())
+        assert table_sizes(specs, optimizer=optimizer, float64=float64) == {"item": (6, 4, taken // 6)}
 
 
 def test_what_does_not_fit_is_one_clear_error() -> None:

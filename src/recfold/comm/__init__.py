@@ -5,15 +5,15 @@ send     one message per peer; what stays on a rank is not sent and not counted
 """
 
 from recfold.comm.codecs import CODECS, Codec, codec_named
-from recfold.comm.collectives import Exchange, all_to_all, gather_texts, stop_together
-from recfold.comm.formats import FORMATS, RowFormat, aligned, round_trip
+from recfold.comm.collectives import Exchange, Message, all_to_all, gather_texts, stop_together
+from recfold.comm.formats import RowFormat, aligned, round_trip
 from recfold.comm.wire import Wire
 
 __all__ = [
     "CODECS",
-    "FORMATS",
     "Codec",
     "Exchange",
+    "Message",
     "RowFormat",
     "Wire",
     "aligned",

@@ -1,11 +1,14 @@
 """Collectives over `torch.distributed` (Gloo or NCCL); an exchange under way is one object with `wait()`."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from recfold.comm.wire import Wire
 from recfold.spec import InputError
 
 LONGEST_TEXT_BYTES = 2048
@@ -16,37 +19,55 @@ class Exchange:
 
     Args:
         received: uint8, filled when `work` is done.
-        split: bytes from each rank.
+        message: what was sent; kept until then.
         work: of `torch.distributed`; None where nothing has to travel.
-        sent: kept until then.
+        wire: counts waits.
     """
 
-    def __init__(self, received: Tensor, split: Sequence[int], work: dist.Work | None, sent: Tensor) -> None:
-        self._received, self._split, self._work, self._sent = received, list(split), work, sent
+    def __init__(self, received: Tensor, message: "Message", work: dist.Work | None, wire: Wire) -> None:
+        self._received, self._message, self._work, self._wire = received, message, work, wire
 
     def wait(self) -> list[Tensor]:
         """The message [bytes] of each rank, uint8."""
         if self._work is not None:
-            self._work.wait()
+            start = time.perf_counter()
+            with torch.profiler.record_function(f"wait for {self._message.kind}"):
+                self._work.wait()
+            self._wire.add_wait(self._message.kind, 1e3 * (time.perf_counter() - start))
             self._work = None
-        return list(self._received.split(self._split))
+        return list(self._received.split(list(self._message.expected)))
 
 
-def all_to_all(
-    message: Tensor, to: Sequence[int], expected: Sequence[int], group: dist.ProcessGroup | None
-) -> Exchange:
+@dataclass(frozen=True, eq=False)
+class Message:
+    """What a rank sends to every other one, and how much it gets from each.
+
+    Args:
+        content: uint8, the messages to ranks 0, 1, ... one after the other; what stays is left out.
+        to: bytes to each rank, 0 to oneself.
+        expected: bytes from each rank.
+        kind: names it in a trace ("wait for ids") and where waits are counted.
+    """
+
+    content: Tensor
+    to: Sequence[int]
+    expected: Sequence[int]
+    kind: str
+
+
+def all_to_all(message: Message, group: dist.ProcessGroup | None, wire: Wire) -> Exchange:
     """Start to send a message to every rank; every rank of the group has to.
 
     Args:
-        message: uint8, the messages to ranks 0, 1, ... one after the other; what stays is left out.
-        to: bytes to each rank, 0 to oneself.
-        expected: bytes from each rank.
+        wire: counts the time that the exchange is waited for (who packs a message counts its bytes).
     """
-    received = message.new_empty(sum(expected))
-    if len(to) == 1:
-        return Exchange(received, expected, None, message)
-    work = dist.all_to_all_single(received, message, list(expected), list(to), group=group, async_op=True)
-    return Exchange(received, expected, work, message)
+    received = message.content.new_empty(sum(message.expected))
+    work = None
+    if len(message.to) > 1:
+        split = list(message.expected), list(message.to)
+        with torch.profiler.record_function(f"send {message.kind}"):
+            work = dist.all_to_all_single(received, message.content, *split, group=group, async_op=True)
+    return Exchange(received, message, work, wire)
 
 
 def gather_texts(text: str, group: dist.ProcessGroup | None, device: torch.device) -> list[str]:

@@ -1,4 +1,4 @@
-"""Exactly what a rank sent to others."""
+"""Exactly what a rank sent to others, and how long it stood waiting for them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,10 +19,20 @@ class Wire:
 
     def __init__(self) -> None:
         self._bytes: Counter[str] = Counter()
+        self._waits_ms: dict[str, float] = {}
 
     def add(self, kind: str, num_bytes: int) -> None:
         if num_bytes:
             self._bytes[kind] += num_bytes
+
+    def add_wait(self, kind: str, wait_ms: float) -> None:
+        """Count time in which an exchange was waited for: what overlap did not hide."""
+        self._waits_ms[kind] = self._waits_ms.get(kind, 0.0) + wait_ms
+
+    def take_waits(self) -> dict[str, float]:
+        """Milliseconds waited by kind (ids with their lengths and weights are one exchange); counting starts again."""
+        taken, self._waits_ms = self._waits_ms, {}
+        return taken
 
     def peek(self) -> Mapping[str, int]:
         """Bytes by kind, which stay counted."""

@@ -10,10 +10,14 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 """
 
 from recfold.embed.bags import Bags
+from recfold.embed.choose_sums import choose_field_sums
+from recfold.embed.field_sums import field_sums_reference
+from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
-from recfold.embed.shard_state import ShardState, load_shards, whole_shards, whole_state
+from recfold.embed.shard_state import ShardState, whole_state
 from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
 
 __all__ = [
@@ -23,8 +27,10 @@ __all__ = [
     "Lookup",
     "ShardState",
     "ShardedTables",
-    "load_shards",
+    "choose_field_sums",
+    "field_sums_reference",
+    "gather_table",
     "lookup_reference",
-    "whole_shards",
+    "table_sizes",
     "whole_state",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from recfold.comm import aligned
+from recfold.comm import Message, aligned, all_to_all
 from recfold.embed.exchange import Peers
 from recfold.embed.pieces import Piece
 from recfold.embed.torch_kernel import TorchKernel
@@ -77,14 +77,16 @@ class ColumnKernel:
             decay_(old_TD, grad_TD, self.tables[place].settings)
             sums.append(grad_TD)
         rows = [touched.rows_T for touched in found]
-        squares = self._whole_squares(rows, [vector_norm(grad_TD, dim=1).square_() for grad_TD in sums])
+        squares = [vector_norm(grad_TD, dim=1).square_() for grad_TD in sums]
+        received = all_to_all(self._squares_message(rows, squares), self._peers.group, self._peers.wire).wait()
+        squares = self._added(rows, squares, received)
         for place, (rows_T, grad_TD, square_T) in enumerate(zip(rows, sums, squares, strict=True)):
             dim = self._pieces[place].table.dim
             rule = dataclasses.replace(BY_ROW, update_=partial(update_with_norms_, square_T=square_T, dim=dim))
             update_rows_(weights[place], states[place], rows_T, grad_TD, rule, self.tables[place].settings)
 
-    def _whole_squares(self, rows: Sequence[Tensor], squares: Sequence[Tensor]) -> list[Tensor]:
-        """Each shard's [T] added to those of the other columns, in the order of column blocks on every shard.
+    def _squares_message(self, rows: Sequence[Tensor], squares: Sequence[Tensor]) -> Message:
+        """Sums of squares for the shards of other ranks that hold other columns of the rows.
 
         Args:
             rows: touched rows of each shard of this rank, sorted.
@@ -102,10 +104,11 @@ class ColumnKernel:
             elif target.shard.rank == peers.rank:
                 start, stop = _span(rows[place_of[target]], target, _shared_rows(source, target))
                 expected[source.shard.rank] += (stop - start) * source.table.out_dtype.itemsize
-        received = peers.exchange_kinds([[("norms", part) for part in own] for own in messages], expected).wait()
-        return self._added(rows, squares, received)
+        parts = [[("norms", part) for part in own] for own in messages]
+        return peers.message_of_kinds("norms", parts, expected)
 
     def _added(self, rows: Sequence[Tensor], squares: Sequence[Tensor], received: Sequence[Tensor]) -> list[Tensor]:
+        """Each shard's [T] added to those of the other columns, in the order of column blocks on every shard."""
         place_of = {piece: place for place, piece in enumerate(self._pieces)}
         reached = [0] * len(received)
         parts: dict[Piece, list[tuple[int, int, int, Tensor]]] = {

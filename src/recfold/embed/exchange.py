@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from recfold.comm import Exchange, RowFormat, Wire, aligned, all_to_all
+from recfold.comm import Message, RowFormat, Wire, aligned
 from recfold.embed.pieces import Piece, Slots
 from recfold.embed.route import Part
 
@@ -32,7 +32,7 @@ class Peers:
         group: None for the default group.
         rank, ranks: of the group.
         device: of messages.
-        wire: counts what is sent.
+        wire: counts what is packed to be sent.
     """
 
     group: dist.ProcessGroup | None
@@ -41,12 +41,14 @@ class Peers:
     device: torch.device
     wire: Wire
 
-    def exchange(self, kind: str, messages: Sequence[Tensor], expected: Sequence[int]) -> Exchange:
-        """Send each rank a message of one kind (any type), receive so many bytes from each."""
-        return self.exchange_kinds([[(kind, message)] for message in messages], expected)
+    def message(self, kind: str, messages: Sequence[Tensor], expected: Sequence[int]) -> Message:
+        """To each rank a message of one kind (any type), and so many bytes from each."""
+        return self.message_of_kinds(kind, [[(kind, message)] for message in messages], expected)
 
-    def exchange_kinds(self, messages: Sequence[Sequence[tuple[str, Tensor]]], expected: Sequence[int]) -> Exchange:
-        """Send each rank its parts, one after the other; nothing to and from oneself."""
+    def message_of_kinds(
+        self, name: str, messages: Sequence[Sequence[tuple[str, Tensor]]], expected: Sequence[int]
+    ) -> Message:
+        """To each rank its parts of several kinds, one after the other; nothing to and from oneself."""
         to, parts = [0] * self.ranks, []
         for rank, message in enumerate(messages):
             if rank == self.rank:
@@ -58,17 +60,17 @@ class Peers:
                     self.wire.add(kind, num_bytes)
                     to[rank] += num_bytes
         joined = torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device=self.device)
-        return all_to_all(joined, to, self._from_others(expected), self.group)
+        return Message(joined, to, self._from_others(expected), name)
 
-    def exchange_rows(
+    def message_of_rows(
         self,
         kind: str,
         rows: Sequence[Sequence[Tensor]],
         row_format: RowFormat,
         types: Sequence[Sequence[RowType]],
         counts: Sequence[Sequence[int]],
-    ) -> Exchange:
-        """Send each rank rows [N, D] of several tables.
+    ) -> Message:
+        """To each rank rows [N, D] of several tables.
 
         Args:
             types, counts: of the rows that come from each rank.
@@ -80,7 +82,7 @@ class Peers:
                 write_rows_(part, own, row_format)
         self.wire.add(kind, sum(to))
         expected = [sum(rows_bytes(row_format, *own)) for own in zip(types, counts, strict=True)]
-        return all_to_all(message, to, self._from_others(expected), self.group)
+        return Message(message, to, self._from_others(expected), kind)
 
     def _from_others(self, expected: Sequence[int]) -> list[int]:
         return [0 if rank == self.rank else num_bytes for rank, num_bytes in enumerate(expected)]

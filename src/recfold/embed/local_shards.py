@@ -27,6 +27,11 @@ class LocalShards:
         seed: of first weights.
     Raises:
         InputError: `fbgemm` cannot serve a shard.
+
+    Attributes:
+        pieces: that this rank holds.
+        columns: those of row-wise rules with some columns of their rows; None where no rank has any.
+        column_places: which of `pieces` these are.
     """
 
     def __init__(self, slots: Slots, peers: Peers, kernel: str, together: Mapping[str, str], seed: int) -> None:
@@ -42,10 +47,10 @@ class LocalShards:
                 alike[name] = (together[first.feature], first.mode == "rows")
         tables = {name: piece.local for name, piece in own.items()}
         self._kernels = build_kernels(tables, alike, self._choice, peers.device)
-        self._columns = ColumnKernel(by_columns, peers) if by_columns else None
+        self.columns = ColumnKernel(by_columns, peers) if by_columns else None
         place_of = {piece.local.name: place for place, piece in enumerate(self.pieces)}
         self._places = [[place_of[table.name] for table in kernel.tables] for kernel in self._kernels]
-        self._column_places = [place_of[table.name] for table in self._columns.tables] if self._columns else []
+        self.column_places = [place_of[table.name] for table in self.columns.tables] if self.columns else []
         self._weights: dict[int, Tensor] = {}
         self._states: dict[int, State] = {}
         self._take_tensors()
@@ -58,24 +63,21 @@ class LocalShards:
         with torch.set_grad_enabled(trains):
             for kernel, places in zip(self._kernels, self._places, strict=True):
                 sums |= zip(places, kernel([joined[place] for place in places]), strict=True)
-        for number, place in enumerate(self._column_places):
-            assert self._columns is not None
-            sums[place] = self._columns.look_up(number, joined[place])
+        for number, place in enumerate(self.column_places):
+            assert self.columns is not None
+            sums[place] = self.columns.look_up(number, joined[place])
         return [sums[place] for place in range(len(self.pieces))]
 
-    def update_(self, sums: Sequence[Tensor], grads: Sequence[Tensor], joined: Sequence[Joined]) -> None:
-        """Update each touched row of each shard once.
+    def update_(self, sums: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        """Update each touched row of each shard once, but for `columns`, whose update is a collective.
 
         Args:
-            sums, joined: of `look_up`.
-            grads: of the sums.
+            sums: of `look_up`.
+            grads: of all of them.
         """
         places = [place for own in self._places for place in own]
         if places:
             torch.autograd.backward([sums[place] for place in places], [grads[place] for place in places])
-        if self._columns is not None:
-            own = self._column_places
-            self._columns.update_([grads[place] for place in own], [joined[place] for place in own])
 
     def shards(self) -> list[ShardState]:
         """Live weights and optimizer state."""
@@ -91,21 +93,21 @@ class LocalShards:
 
     def kernels(self) -> dict[str, str]:
         """Shard -> the kernel that serves it."""
-        columns = {table.name: "torch" for table in self._columns.tables} if self._columns else {}
+        columns = {table.name: "torch" for table in self.columns.tables} if self.columns else {}
         return {**self._choice.kernels, **columns}
 
     def notes(self) -> tuple[str, ...]:
         """Lines that say which kernel serves which shards, and why."""
-        if not self._column_places:
+        if not self.column_places:
             return self._choice.notes()
-        shards = f"{len(self._column_places)} shards" if len(self._column_places) > 1 else "1 shard"
+        shards = f"{len(self.column_places)} shards" if len(self.column_places) > 1 else "1 shard"
         why = "columns of a row-wise rule need one float per row of the other columns"
         return (*self._choice.notes(), f"torch serves {shards}: {why}")
 
     def _take_tensors(self) -> None:
         held: list[tuple[Kernel | ColumnKernel, list[int]]] = [*zip(self._kernels, self._places, strict=True)]
-        if self._columns is not None:
-            held.append((self._columns, self._column_places))
+        if self.columns is not None:
+            held.append((self.columns, self.column_places))
         for kernel, places in held:
             self._weights |= zip(places, kernel.weights(), strict=True)
             self._states |= zip(places, kernel.states(), strict=True)

@@ -40,7 +40,7 @@ class Part:
         return len(self.ids) if self.lengths is None else len(self.lengths)
 
 
-def cut_bags(bags: Bags, mode: str, cuts: Sequence[int]) -> list[Part]:
+def cut_bags(bags: Bags, mode: str, cuts: Sequence[int], *, keep_empty: bool = False) -> list[Part]:
     """Cut the lists of a feature at the rows where its table is cut; only lists with ids in a shard go there.
 
     A table that is not cut gets the lists as they are, empty ones included.
@@ -48,6 +48,7 @@ def cut_bags(bags: Bags, mode: str, cuts: Sequence[int]) -> list[Part]:
     Args:
         mode: `sum` and `mean`: bags; `rows`: one row per id.
         cuts: [P + 1] rows, from 0 to the rows of the table.
+        keep_empty: every list goes to every shard, so that sums of several features line up (pooled modes only).
     """
     ids, pooled = bags.values, mode != "rows"
     if len(cuts) == 2:
@@ -66,30 +67,33 @@ def cut_bags(bags: Bags, mode: str, cuts: Sequence[int]) -> list[Part]:
             torch.arange(num_bags, device=ids.device), bags.offsets.diff(), output_size=len(ids)
         )
         lengths_PU = torch.bincount(shard_V * num_bags + bag_V, minlength=parts * num_bags).view(parts, num_bags)
+        if keep_empty:
+            return [Part(sorted_ids[part] - cuts[part], lengths_PU[part].int(), weights[part]) for part in range(parts)]
         indices = [length_U.nonzero().squeeze(1) for length_U in lengths_PU]
         lengths = [length_U[index].int() for length_U, index in zip(lengths_PU, indices, strict=True)]
     return [Part(sorted_ids[part] - cuts[part], lengths[part], weights[part], indices[part]) for part in range(parts)]
 
 
-def cut_bags_reference(bags: Bags, mode: str, cuts: Sequence[int]) -> list[Part]:
+def cut_bags_reference(bags: Bags, mode: str, cuts: Sequence[int], *, keep_empty: bool = False) -> list[Part]:
     """The slow twin of `cut_bags`: one id at a time."""
     bounds = list(range(len(bags.values) + 1)) if mode == "rows" else bags.offsets.tolist()
-    found: list[list[dict[int, list[int]]]] = [[{}] for _ in cuts[1:]]
+    found: list[dict[int, list[int]]] = [{} for _ in cuts[1:]]
     for bag, (start, stop) in enumerate(itertools.pairwise(bounds)):
         for position in range(start, stop):
             part = bisect_right(cuts, int(bags.values[position])) - 1
-            found[part][0].setdefault(bag, []).append(position)
-        if len(cuts) == 2 and mode != "rows":
-            found[0][0].setdefault(bag, [])
+            found[part].setdefault(bag, []).append(position)
+        if (len(cuts) == 2 or keep_empty) and mode != "rows":
+            for lists in found:
+                lists.setdefault(bag, [])
     parts = []
-    for (lists,), first in zip(found, cuts, strict=False):
+    for lists, first in zip(found, cuts, strict=False):
         positions = torch.tensor([p for own in lists.values() for p in own], dtype=torch.int64)
         parts.append(
             Part(
                 bags.values[positions] - first,
                 None if mode == "rows" else torch.tensor([len(own) for own in lists.values()], dtype=torch.int32),
                 None if bags.weights is None else bags.weights[positions],
-                torch.tensor(list(lists), dtype=torch.int64) if len(cuts) > 2 else None,
+                torch.tensor(list(lists), dtype=torch.int64) if len(cuts) > 2 and not keep_empty else None,
             )
         )
     return parts

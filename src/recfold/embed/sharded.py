@@ -12,7 +12,7 @@ and its backward: gradients to the ranks that hold the rows, one update per tabl
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,20 +20,23 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recfold.comm import Exchange, Wire, codec_named, gather_texts, round_trip, stop_together
+from recfold.comm import Exchange, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
 from recfold.embed import exchange
 from recfold.embed.bags import Bags, check_bags, check_reads, check_together
 from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
+from recfold.embed.field_sums import as_weighted, check_field_sums
 from recfold.embed.kernel_choice import KernelName
+from recfold.embed.layout import Layout
 from recfold.embed.local_shards import LocalShards, join_parts
 from recfold.embed.ops import lengths_U1
-from recfold.embed.pieces import Piece, Slots, pieces_of, row_cuts
+from recfold.embed.partial_sums import PartialSums
+from recfold.embed.pieces import Piece
 from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
 from recfold.embed.resolved_table import ResolvedTable, resolve
 from recfold.embed.route import Part, cut_bags
 from recfold.embed.shard_state import ShardState, load_shards
 from recfold.optim import Joined
-from recfold.spec import InputError, Plan, Read, TableSpec, xxh64_strings
+from recfold.spec import FieldSum, InputError, Plan, Read, TableSpec, xxh64_strings
 
 
 @dataclass(eq=False)
@@ -50,6 +53,10 @@ class Lookup:
         ids: the exchange of ids, under way.
         asked: requests of each rank, oneself included.
         joined, sums: what each own piece looked up for all ranks in their order, and the rows.
+        home: feature -> rows of replicated tables.
+        answers: rows for each rank.
+        wanted: numbers of rows that each rank gives to this one.
+        rows: the exchange of rows, under way.
     """
 
     bags: Mapping[str, Bags]
@@ -62,6 +69,10 @@ class Lookup:
     asked: Sequence[Request] = ()
     joined: Sequence[Joined] = ()
     sums: Sequence[Tensor] = ()
+    home: Mapping[str, Tensor] = field(default_factory=dict)
+    answers: Sequence[Sequence[Tensor]] = ()
+    wanted: Sequence[Sequence[int]] = ()
+    rows: Exchange | None = None
 
 
 class ShardedTables(nn.Module):
@@ -78,12 +89,15 @@ class ShardedTables(nn.Module):
         plan: which rank holds what.
         group: None for the default group.
         codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        field_sums: features that are given as their sum only: each rank adds up those that it holds.
     Raises:
         InputError: the same on every rank: a plan of other tables or another number of ranks, a wrong read or setting,
             or ranks that do not agree.
 
     Attributes:
-        wire: counts the bytes that this rank sends, by kind.
+        wire: counts the bytes that this rank sends, by kind, and the time that it waits for others.
+        peers: this rank in the group.
+        layout: tables, reads and pieces over the ranks.
     """
 
     def __init__(
@@ -105,11 +119,12 @@ class ShardedTables(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         together: Mapping[str, str] | None = None,
+        field_sums: Sequence[FieldSum] = (),
     ) -> None:
         super().__init__()
         self.device = torch.device(device)
         self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
-        self._peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
+        self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
         defaults = {
             "optimizer": optimizer,
             "learning_rate": learning_rate,
@@ -118,33 +133,21 @@ class ShardedTables(nn.Module):
             "beta1": beta1,
             "beta2": beta2,
         }
-        resolved: dict[str, ResolvedTable] = {}
-        problem = ""
-        try:
-            check_reads(tables, self.reads)
-            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
-            plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, self._peers.ranks)
-            self._codec = codec_named(codec)
-        except InputError as error:
-            problem = str(error)
-        stop_together(problem, group, self.device)
-        self._agree(plan.to_json(), *(own.fingerprint() for own in resolved.values()), f"{self.reads} {codec} {seed}")
-        self._rows = {name: own.rows for name, own in resolved.items()}
+        self._codec_name, self._seed = codec, seed
+        resolved = self._resolve_together(tables, defaults, dtype, field_sums, together or {})
+        self._codec = codec_named(codec)
         self._together = dict(together or {})
-        self._slots = _slots(plan, resolved, self.reads, self._peers.ranks)
-        self._cuts = {name: row_cuts(placement) for name, placement in plan.tables.items()}
-        self._blocks = {name: self._slots.blocks(name) for name in resolved}
-        ranks = range(self._peers.ranks)
-        self._on = [self._slots.on(rank) for rank in ranks]
-        self._modes_here = [(piece, read.mode) for piece, read in self._on[self._peers.rank]]
-        self._pieces_on = [self._slots.pieces_on(rank) for rank in ranks]
-        self._row_types_on = [[(p.local.dim, p.local.out_dtype) for p in own] for own in self._pieces_on]
-        self._replica_types = [(own.dim, own.out_dtype) for own in self._slots.replicated]
-        self._out_types = {name: (own.dim, own.out_dtype) for name, own in resolved.items()}
-        self._replicas = Replicas(self._slots.replicated, self._slots.reads, self.device, seed)
+        self.layout = Layout(plan, resolved, self.reads, self.peers.rank)
+        slots = self.layout.slots
+        self._partial = PartialSums(slots, field_sums, self.peers.rank)
+        unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
+        self._outputs = (*unsummed, *self._partial.outputs)
+        self._row_types_on = [self._partial.row_types(rank) for rank in range(self.peers.ranks)]
+        self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
+        self._replicas = Replicas(slots.replicated, slots.reads, self.device, seed)
         problem = ""
         try:
-            self._local = LocalShards(self._slots, self._peers, kernel, self._together, seed)
+            self._local = LocalShards(slots, self.peers, kernel, self._together, seed)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
@@ -157,58 +160,74 @@ class ShardedTables(nn.Module):
         Args:
             bags: feature -> its bags; exactly the features that are read; of any number of lists, 0 included.
         Returns:
-            feature -> [U, D] or [V, D], as from `EmbeddingTables`.
+            feature -> [U, D] or [V, D], as from `EmbeddingTables`; a field sum in place of its features.
         Raises:
             InputError: on every rank, where one has bags that are missing or malformed, or an id outside its table.
         """
-        return self.finish(self.begin(bags))
+        lookup = self.begin(bags)
+        self.answer(lookup)
+        return self.finish(lookup)
 
     def begin(self, bags: Mapping[str, Bags]) -> Lookup:
-        """Start a forward: ids travel until `finish`. It may be called before the backward of the step before."""
+        """Start a forward: ids travel until `answer`. It may be called before the backward of the step before, if all
+        ranks do so."""
         trains = self.training and torch.is_grad_enabled()
         problem = self._problem(bags)
         lookup = self._cut(self.empty_bags() if problem else bags, trains)
-        peers, device = self._peers, self.device
+        peers, device = self.peers, self.device
         status = FAILED if problem else TRAINS if trains else EVALUATES
         messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
-        expected = [4 * exchange.num_sizes(self._slots, peers.rank)] * peers.ranks
-        received = peers.exchange("sizes", messages, expected).wait()
+        expected = [4 * exchange.num_sizes(self.layout.slots, peers.rank)] * peers.ranks
+        received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
         received[peers.rank] = messages[peers.rank].view(torch.uint8)
-        lookup.sizes = [exchange.read_sizes(message, len(self._modes_here)) for message in received]
+        lookup.sizes = [exchange.read_sizes(message, len(self.layout.modes_here)) for message in received]
         if any(sizes.status != status or problem for sizes in lookup.sizes):
             stop_together(problem, peers.group, device)
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in lookup.requests]
-        expected = [exchange.request_bytes(sizes, self._modes_here) for sizes in lookup.sizes]
-        lookup.ids = peers.exchange_kinds(outgoing, expected)
+        expected = [exchange.request_bytes(sizes, self.layout.modes_here) for sizes in lookup.sizes]
+        lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
         return lookup
+
+    def answer(self, lookup: Lookup) -> None:
+        """Look up what all ranks asked for: rows travel until `finish`, which does this where it was not called."""
+        assert lookup.ids is not None
+        peers, layout = self.peers, self.layout
+        lookup.asked = [
+            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, layout.modes_here)
+            for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
+        ]
+        counts = [layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
+        lookup.joined = self._join(lookup.asked)
+        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
+        lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
+        if self._partial:
+            lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
+        lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
+        message = peers.message_of_rows(
+            "vectors", lookup.answers, self._codec.vectors, self._row_types_on, lookup.wanted
+        )
+        lookup.rows = all_to_all(message, peers.group, self.wire)
 
     def finish(self, lookup: Lookup) -> dict[str, Tensor]:
         """The rows of a lookup that `begin` started."""
-        assert lookup.ids is not None
-        peers, row_format = self._peers, self._codec.vectors
-        lookup.asked = [
-            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, self._modes_here)
-            for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
-        ]
-        bags_here = [self._bags_by_piece(request, peers.rank) for request in lookup.asked]
-        lookup.joined = self._join(lookup.asked)
-        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
-        answers = _by_rank([sums.detach() for sums in lookup.sums], bags_here, peers.ranks)
-        wanted = [self._bags_by_piece(request, rank) for rank, request in enumerate(lookup.requests)]
-        under_way = peers.exchange_rows("vectors", answers, row_format, self._row_types_on, wanted)
-        outputs = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
-        found: dict[Piece, Tensor] = {}
-        for rank, message in enumerate(under_way.wait()):
-            rows = answers[rank]
-            if rank != peers.rank:
-                rows = exchange.read_rows(message, row_format, self._row_types_on[rank], wanted[rank])
-            found |= zip(self._pieces_on[rank], rows, strict=True)
-        outputs |= self._assemble(lookup, found)
-        ordered = [outputs[read.feature] for read in self.reads]
+        if lookup.rows is None:
+            self.answer(lookup)
+        assert lookup.rows is not None
+        lookup.home = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
+        found: list[Sequence[Tensor]] = []
+        for rank, message in enumerate(lookup.rows.wait()):
+            types, counts = self._row_types_on[rank], lookup.wanted[rank]
+            is_own = rank == self.peers.rank
+            found.append(
+                lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
+            )
+        lookup.answers = ()
+        outputs = {**lookup.home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
+        ordered = [outputs[name] for name in self._outputs]
         if lookup.trains:
             ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered))
-        return {read.feature: rows for read, rows in zip(self.reads, ordered, strict=True)}
+        return dict(zip(self._outputs, ordered, strict=True))
 
     def serve(self) -> None:
         """Take part in a step without a batch: look up and update for the other ranks."""
@@ -225,31 +244,39 @@ class ShardedTables(nn.Module):
         """The backward of a forward: send gradients to the rows, update each touched row once.
 
         Args:
-            grads: of each read's output; None is zero.
+            grads: of each output; None is zero.
         """
-        peers, row_format = self._peers, self._codec.gradients
-        by_feature = self._grads_of_sums(lookup, grads)
+        peers, row_format = self.peers, self._codec.gradients
+        of_outputs = self._filled(lookup, grads)
+        by_feature = self._grads_of_sums(lookup, of_outputs)
         own_replicas = self._replicas.sum_grads(lookup.replicas, by_feature)
-        outgoing = [[*self._grads_to(rank, lookup, by_feature), *own_replicas] for rank in range(peers.ranks)]
+        outgoing = [
+            [*self._grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
+            for rank in range(peers.ranks)
+        ]
         here = self._row_types_on[peers.rank] + self._replica_types
         counts = [
-            self._bags_by_piece(request, peers.rank) + [len(rows) for rows in request.touched]
+            self._partial.rows_wanted(request, peers.rank) + [len(rows) for rows in request.touched]
             for request in lookup.asked
         ]
-        under_way = peers.exchange_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
+        message = peers.message_of_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
+        under_way = all_to_all(message, peers.group, self.wire)
         received = [
-            exchange.read_rows(message, row_format, here, own) if rank != peers.rank else []
-            for rank, (message, own) in enumerate(zip(under_way.wait(), counts, strict=True))
+            exchange.read_rows(part, row_format, here, own) if rank != peers.rank else []
+            for rank, (part, own) in enumerate(zip(under_way.wait(), counts, strict=True))
         ]
-        num_pieces = len(self._local.pieces)
+        num_pieces, num_sharded = len(self._local.pieces), len(self._row_types_on[peers.rank])
         # what stays is not rounded; but replicas must see the same numbers on every rank
         own_replicas = [round_trip(row_format, grad_TD) for grad_TD in own_replicas]
-        received[peers.rank] = [*outgoing[peers.rank][:num_pieces], *own_replicas]
-        self._local.update_(
-            lookup.sums, [torch.cat([own[place] for own in received]) for place in range(num_pieces)], lookup.joined
-        )
+        received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
+        by_rank = received if not self._partial else self._spread(lookup, received)
+        grads_here = [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)]
+        self._local.update_(lookup.sums, grads_here)
+        if self._local.columns is not None:
+            places = self._local.column_places
+            self._local.columns.update_([grads_here[p] for p in places], [lookup.joined[p] for p in places])
         if self._replicas.tables:
-            self._replicas.update_([own.touched for own in lookup.asked], [own[num_pieces:] for own in received])
+            self._replicas.update_([own.touched for own in lookup.asked], [own[num_sharded:] for own in received])
 
     def shards(self) -> tuple[ShardState, ...]:
         """What training changes on this rank, live: its shards, and every replicated table."""
@@ -304,19 +331,40 @@ class ShardedTables(nn.Module):
     def extra_repr(self) -> str:
         return "; ".join(self.notes())
 
-    def _agree(self, *parts: str) -> None:
-        digest = f"{int(xxh64_strings(['|'.join(parts)])[0]):016x}"
-        digests = gather_texts(digest, self._peers.group, self.device)
-        others = [rank for rank, other in enumerate(digests) if other != digests[0]]
+    def _resolve_together(
+        self,
+        tables: Mapping[str, TableSpec],
+        defaults: dict[str, Any],
+        dtype: torch.dtype | None,
+        field_sums: Sequence[FieldSum],
+        together: Mapping[str, str],
+    ) -> dict[str, ResolvedTable]:
+        """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
+        resolved: dict[str, ResolvedTable] = {}
+        problem, peers = "", self.peers
+        try:
+            check_reads(tables, self.reads)
+            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+            self.plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, peers.ranks)
+            codec_named(self._codec_name)
+            check_field_sums(field_sums, self.reads, resolved, together, self.plan)
+        except InputError as error:
+            problem = str(error)
+        stop_together(problem, peers.group, self.device)
+        facts = [own.fingerprint() for own in resolved.values()]
+        text = "|".join([self.plan.to_json(), *facts, f"{self.reads} {field_sums} {self._codec_name} {self._seed}"])
+        digests = gather_texts(f"{int(xxh64_strings([text])[0]):016x}", peers.group, self.device)
+        others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
             raise InputError(
                 f"rank {others[0]} has other tables, reads, plan, codec or seed than rank 0",
                 todo="start every rank with the same files and settings",
             )
+        return resolved
 
     def _problem(self, bags: Mapping[str, Bags]) -> str:
         try:
-            check_bags(self.reads, bags, self._rows, self.device)
+            check_bags(self.reads, bags, {name: own.rows for name, own in self.layout.tables.items()}, self.device)
             check_together(self.reads, bags, self._together)
         except InputError as error:
             return str(error)
@@ -324,42 +372,43 @@ class ShardedTables(nn.Module):
 
     def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
         parts: dict[tuple[Piece, str], Part] = {}
-        for table, reads in self._slots.reads.items():
+        for table, reads in self.layout.slots.reads.items():
             for read in reads:
                 cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
-                for block, cuts in zip(self._blocks[table], self._cuts[table], strict=True):
+                for block, cuts in zip(self.layout.blocks[table], self.layout.cuts[table], strict=True):
                     if cuts not in cut:
-                        cut[cuts] = cut_bags(_typed(bags[read.feature], block[0]), read.mode, cuts)
+                        dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
+                        own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
+                        cut[cuts] = cut_bags(_typed(own, dtype), read.mode, cuts, keep_empty=is_summed)
                     parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
         replicas = self._replicas.begin(bags, trains)
         touched = replicas.rows()
-        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self._on]
+        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
 
     def _join(self, asked: Sequence[Request]) -> list[Joined]:
         joined, first = [], 0
         for piece in self._local.pieces:
-            stop = first + len(self._slots.reads[piece.table.name])
+            stop = first + len(self.layout.slots.reads[piece.table.name])
             parts = [part for request in asked for part in request.parts[first:stop]]
             joined.append(join_parts(parts, piece.local.out_dtype))
             first = stop
         return joined
 
-    def _bags_by_piece(self, request: Request, rank: int) -> list[int]:
-        """Rows that a request to a rank wants of each of its pieces."""
-        counts = iter(part.num_bags for part in request.parts)
-        reads = self._slots.reads
-        return [sum(next(counts) for _ in reads[piece.table.name]) for piece in self._pieces_on[rank]]
-
-    def _assemble(self, lookup: Lookup, found: Mapping[Piece, Tensor]) -> dict[str, Tensor]:
+    def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
         """Outputs from the rows of every piece: row shards are added in the order of their rows."""
         outputs: dict[str, Tensor] = {}
-        for table, blocks in self._blocks.items():
-            reads = self._slots.reads[table]
-            for block in blocks:
+        by_piece = {
+            piece: rows
+            for own, answer in zip(self.layout.pieces_on, found, strict=True)
+            for piece, rows in zip(own, answer, strict=False)
+        }
+        for table, blocks in self.layout.blocks.items():
+            reads = [read for read in self.layout.slots.reads[table] if read.feature not in self._partial]
+            for block in blocks if reads else ():
                 for piece in block:
                     parts = [lookup.parts[piece, read.feature] for read in reads]
-                    rows = found[piece].split([part.num_bags for part in parts])
+                    rows = by_piece[piece].split([part.num_bags for part in parts])
                     for read, part, own in zip(reads, parts, rows, strict=True):
                         _add_(outputs, read, lookup.bags[read.feature], piece, part, own)
             for read in reads if blocks else ():
@@ -368,26 +417,54 @@ class ShardedTables(nn.Module):
                     outputs[read.feature] = rows_UD / lengths_U1(lookup.bags[read.feature], rows_UD.dtype)
         return outputs
 
-    def _grads_of_sums(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
-        by_feature = {}
-        for read, grad in zip(self.reads, grads, strict=True):
-            bags = lookup.bags[read.feature]
+    def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Gradients of the rows of each own piece from each rank."""
+        counts = [self.layout.bags_by_piece(request, self.peers.rank) for request in lookup.asked]
+        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self.peers.ranks)
+        return [
+            self._partial.spread(rows, request, own)
+            for rows, request, own in zip(answered, lookup.asked, received, strict=True)
+        ]
+
+    def _filled(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Gradient of each output; zeros where the loss does not use it."""
+        filled = {}
+        for name, grad in zip(self._outputs, grads, strict=True):
             if grad is None:
-                dim, dtype = self._out_types[read.table]
-                grad = torch.zeros(bags.num_bags(read.mode), dim, dtype=dtype, device=self.device)
-            by_feature[read.feature] = of_sums(read, bags, grad)
+                read = self.layout.read_of[self._partial.first_feature(name)]
+                table = self.layout.tables[read.table]
+                rows = lookup.bags[read.feature].num_bags(read.mode)
+                grad = torch.zeros(rows, table.dim, dtype=table.out_dtype, device=self.device)
+            filled[name] = grad
+        return filled
+
+    def _grads_of_sums(self, lookup: Lookup, of_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of the sums of rows of each feature that does not leave its rank added up with others."""
+        by_feature = {}
+        for read in self.reads:
+            if read.feature not in self._partial:
+                grad = of_outputs[read.feature]
+            elif read.feature in lookup.home:
+                grad = self._partial.grad_of(read.feature, lookup.home[read.feature], of_outputs)
+            else:
+                continue
+            by_feature[read.feature] = of_sums(read, lookup.bags[read.feature], grad)
         return by_feature
 
     def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
         """Gradients of the rows of each piece of a rank."""
         outgoing = []
-        for piece in self._pieces_on[rank]:
+        for piece in self.layout.pieces_on[rank]:
             parts = []
-            for read in self._slots.reads[piece.table.name]:
+            for read in self.layout.slots.reads[piece.table.name]:
+                if read.feature in self._partial:
+                    continue
                 grad = by_feature[read.feature]
                 index = lookup.parts[piece, read.feature].index
                 grad = grad if piece.is_whole else grad[:, slice(*piece.shard.columns)]
                 parts.append(grad if index is None else grad.index_select(0, index))
+            if not parts:
+                parts.append(torch.empty(0, piece.local.dim, dtype=piece.local.out_dtype, device=self.device))
             outgoing.append(torch.cat(parts) if len(parts) > 1 else parts[0])
         return outgoing
 
@@ -408,17 +485,11 @@ class _Outputs(torch.autograd.Function):
         return None, None, None, None
 
 
-def _slots(plan: Plan, tables: Mapping[str, ResolvedTable], reads: Sequence[Read], ranks: int) -> Slots:
-    reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
-    replicated = tuple(own for name, own in tables.items() if plan.tables[name].replicated)
-    return Slots(pieces_of(plan, tables), reads_of, replicated, ranks)
-
-
-def _typed(bags: Bags, piece: Piece) -> Bags:
+def _typed(bags: Bags, dtype: torch.dtype) -> Bags:
     """Bags whose weights are of the type of the rows: they travel as they are."""
-    if bags.weights is None or bags.weights.dtype == piece.local.out_dtype:
+    if bags.weights is None or bags.weights.dtype == dtype:
         return bags
-    return Bags(bags.values, bags.offsets, bags.weights.to(piece.local.out_dtype))
+    return Bags(bags.values, bags.offsets, bags.weights.to(dtype))
 
 
 def _by_rank(sums: Sequence[Tensor], counts: Sequence[Sequence[int]], ranks: int) -> list[list[Tensor]]:

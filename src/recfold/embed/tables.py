@@ -1,6 +1,6 @@
 """Every embedding table of one process behind one call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from recfold.embed.bags import Bags, check_bags, check_reads, check_together, jo
 from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
 from recfold.embed.ops import Kernel, build_kernels, have_equal_bags, split_reads
 from recfold.embed.resolved_table import ResolvedTable, initialise_, resolve
+from recfold.embed.shard_state import ShardState, load_shards, whole_shards
 from recfold.spec import InputError, Read, TableSpec
 
 
@@ -155,6 +156,20 @@ class EmbeddingTables(nn.Module):
                 )
         for name, tensor in own.items():
             tensor.copy_(state[name].detach())
+
+    def shards(self) -> tuple[ShardState, ...]:
+        """`state()` as rectangles: each table whole."""
+        return whole_shards(self.state())
+
+    def load_shards(self, found: Iterable[ShardState]) -> None:
+        """Fill the tables from rectangles of any plan that cover them.
+
+        Args:
+            found: taken one at a time.
+        Raises:
+            InputError: another update rule or dtype, or rows that no rectangle holds; part of it may be loaded then.
+        """
+        load_shards(self.shards(), found)
 
     def kernels(self) -> dict[str, str]:
         """Table -> the kernel that serves it, `fbgemm` or `torch`."""

@@ -9,11 +9,12 @@ Legend: R rows of the table, D embedding dim, N bags, V ids in all bags, T touch
 """
 
 from recfold.optim.rowwise_adagrad import update_with_norms_
-from recfold.optim.sparse_optimizer import SparseOptimizer, State, UpdateSettings, decay_
+from recfold.optim.sparse_optimizer import LOW_PRECISION, SparseOptimizer, State, UpdateSettings, decay_
 from recfold.optim.touched import Joined, Touched, find_touched, sum_rows, sum_touched
 from recfold.optim.update import SPARSE_OPTIMIZERS, new_state, sparse_optimizer, update_rows_, update_touched_
 
 __all__ = [
+    "LOW_PRECISION",
     "SPARSE_OPTIMIZERS",
     "Joined",
     "SparseOptimizer",

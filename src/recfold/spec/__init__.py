@@ -14,7 +14,7 @@ from recfold.spec.plan import (
     twcw,
     twrw,
 )
-from recfold.spec.reads import Read, ReadMode
+from recfold.spec.reads import FieldSum, Read, ReadMode
 from recfold.spec.schema import (
     SAMPLE_GROUP,
     FeatureSpec,
@@ -29,6 +29,7 @@ from recfold.spec.settings import Settings, apply_overrides
 __all__ = [
     "SAMPLE_GROUP",
     "FeatureSpec",
+    "FieldSum",
     "GroupSpec",
     "InputError",
     "LabelSpec",
