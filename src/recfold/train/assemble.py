@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
+from recfold.embed import table_sizes as embed_table_sizes
 from recfold.model import InputShape, build_model, model_reads, model_weights
-from recfold.optim import sparse_optimizer
 from recfold.plan import TableSize
 from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
 from recfold.train.settings import RunSettings
 
-BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -197,16 +196,9 @@ def table_sizes(schema: Schema, settings: RunSettings) -> dict[str, TableSize]:
     Raises:
         InputError: as `assemble`; or a table whose number of rows is not known.
     """
-    sizes = {}
-    for name, spec in tables_read(schema, settings.model.name)[0].items():
-        if spec.rows is None:
-            raise InputError(f"the number of rows of table {name!r} is not known", todo=f"set tables.{name}.rows")
-        dtype = "float64" if settings.train.dtype == "float64" else spec.dtype
-        kept = sparse_optimizer(spec.optimizer or settings.tables.optimizer).state.values()
-        numbers = sum({"rows": 1, "entries": spec.dim}.get(of, 0) for of in kept)
-        row_bytes = spec.dim * BYTES[dtype] + numbers * max(BYTES[dtype], BYTES["float32"])
-        sizes[name] = TableSize(spec.rows, spec.dim, row_bytes)
-    return sizes
+    specs, float64 = tables_read(schema, settings.model.name)[0], settings.train.dtype == "float64"
+    sizes = embed_table_sizes(specs, optimizer=settings.tables.optimizer, float64=float64)
+    return {name: TableSize(*size) for name, size in sizes.items()}
 
 
 def weights_name(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from recfold.checkpoint import Piece, StoredTensors
-from recfold.embed import EmbeddingTables, ShardedTables, ShardState, whole_shards
+from recfold.embed import EmbeddingTables, ShardedTables, ShardState
 from recfold.plan import TableSize, search_plan
 from recfold.spec import InputError, Plan
 from recfold.train.assemble import MakeTables, Tables
@@ -83,7 +83,7 @@ class Parallel:
             tables.load_state(dict(saved))
             return
         own = cast(ShardedTables, tables)
-        own.load_shards(_boxes(own, self.plan, saved) if isinstance(saved, StoredTensors) else whole_shards(saved))
+        own.load_shards(_boxes(own, self.plan, saved))
 
 
 def parallelize(
@@ -106,23 +106,30 @@ def parallelize(
     return Parallel(ranks, plan, partial(ShardedTables, plan=plan, group=ranks.tables_group, codec=codec))
 
 
-def _boxes(tables: ShardedTables, plan: Plan, saved: StoredTensors) -> Iterator[ShardState]:
+def _boxes(tables: ShardedTables, plan: Plan, saved: Mapping[str, Tensor]) -> Iterator[ShardState]:
     """Of everything that this rank holds, what was saved."""
+    shapes = {name: own.shape for name, own in (saved.stored if isinstance(saved, StoredTensors) else saved).items()}
     for shard in tables.shards():
         placed, found = plan.tables[shard.table], {}
-        names = {name for name in saved if name.rpartition(".")[0] == shard.table}
+        names = {name for name in shapes if name.rpartition(".")[0] == shard.table}
         for kept, tensor in shard.tensors.items():
             name = f"{shard.table}.{kept}"
             whole = (placed.rows, placed.dim)[: tensor.dim()]
-            if name not in names or saved.stored[name].shape != whole:
+            if name not in names or tuple(shapes[name]) != whole:
                 raise InputError(
                     f"the checkpoint does not fit table {shard.table!r}",
-                    got=str(saved.stored[name].shape) if name in names else ", ".join(sorted(names)) or "nothing of it",
+                    got=str(tuple(shapes[name])) if name in names else ", ".join(sorted(names)) or "nothing of it",
                     expected=f"{name} of shape {whole}",
                 )
             start = (shard.rows[0], shard.columns[0])[: tensor.dim()]
-            found[kept] = saved.stored[name].box(start, tensor.shape)
+            found[kept] = _box(saved, name, start, tuple(tensor.shape))
         yield ShardState(shard.table, shard.rows, shard.columns, found)
+
+
+def _box(saved: Mapping[str, Tensor], name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    if isinstance(saved, StoredTensors):
+        return saved.stored[name].box(start, shape)
+    return saved[name][tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))]
 
 
 def _nothing() -> None:
