@@ -159,7 +159,7 @@ def test_a_newer_format_names_the_version_to_use(tmp_path: Path) -> None:
     manifest |= {"format_version": 99, "recfold_version": "9.0"}
     manifest["xxh64"] = store._own_checksum(manifest)
     (path / "checkpoint.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"format version 99; expected at most 1; use recfold 9\.0 or newer"):
+    with pytest.raises(InputError, match=r"format version 99; expected at most 2; use recfold 9\.0 or newer"):
         load(path)
 
 

@@ -4,6 +4,12 @@
         checkpoint.json         versions, step, best step, bytes and xxh64 of the other files, xxh64 of itself
         state.json              one tree a part (see `flatten`)
         model.safetensors       the tensors of part "model", and so on: one file for each part that has tensors
+        state.rank-00001.json, random.rank-00001.safetensors, ...    what only that rank has, where there are several
+        tables.pieces-00001.safetensors                              what it holds of tensors that lie in pieces
+
+Format version 2 is that of several ranks: checkpoint.json also has `world_size`, and `pieces`: for each part the
+tensors that lie in pieces, with shape, dtype, and file, key, start and shape of every piece. One process writes version
+1.
 
 A checkpoint is written into a hidden sibling directory, flushed to disk, then renamed: a directory called `step-…` is
 complete unless the disk damaged it, and the checksums tell.
@@ -12,20 +18,22 @@ complete unless the disk damaged it, and the checksums tell.
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 import recfold
 from recfold.checkpoint.flatten import flatten, unflatten
+from recfold.checkpoint.pieces import Piece, described, stored_tensors
 from recfold.spec import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MANIFEST = "checkpoint.json"
 _TREES = "state.json"
 _PREFIX = "step-"
@@ -69,14 +77,10 @@ def save(run: Path, step: int, state: Mapping[str, Any], *, keep: int = 2, best_
     temporary = folder / f".{target.name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(f".{_PREFIX}*"):
-            shutil.rmtree(stale)
+        discard_stale(folder)
         temporary.mkdir()
-        _write(temporary, step, state, best_step)
-        _discard(target)
-        temporary.rename(target)
-        _flush(folder)
-        _prune(run, keep)
+        said = prepare_share(state).write(temporary)
+        finish_checkpoint(temporary, target, step, [said], best_step=best_step, keep=keep)
     except OSError as error:
         raise InputError(
             f"cannot save checkpoint {target}", got=str(error), todo="free space, or check rights"
@@ -86,22 +90,156 @@ def save(run: Path, step: int, state: Mapping[str, Any], *, keep: int = 2, best_
     return target
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The parts that `save` was given, tensors on the CPU.
+@dataclass
+class Share:
+    """What one rank saves, copied: training may go on while it is written.
 
+    Args:
+        tensors: file -> tensors by name.
+        trees: file -> what `flatten` left of its parts.
+        pieces: part -> tensor in pieces -> what the manifest says of it.
+    """
+
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    trees: dict[str, Any] = field(default_factory=dict)
+    pieces: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the files and flush them to disk.
+
+        Returns:
+            What the manifest says of them: `files` and `pieces`, JSON values.
+        Raises:
+            OSError: the disk refuses.
+        """
+        for name, tensors in self.tensors.items():
+            try:
+                save_file(tensors, folder / name)
+            except SafetensorError as error:  # which hides the system's
+                raise OSError(f"cannot write {folder / name}: {error}") from None
+        for name, tree in self.trees.items():
+            (folder / name).write_text(json.dumps(tree, allow_nan=False), encoding="utf-8")
+        names = [*self.trees, *self.tensors]
+        files = {name: {"bytes": (folder / name).stat().st_size, "xxh64": _checksum(folder / name)} for name in names}
+        for name in names:
+            _flush(folder / name)
+        return {"files": files, "pieces": self.pieces}
+
+
+def prepare_share(state: Mapping[str, Any], rank: int = 0) -> Share:
+    """Copy what a rank saves.
+
+    Raises:
+        InputError: a part holds something that cannot be saved.
+    """
+    share, own = Share(), "" if rank == 0 else f".rank-{rank:05d}"
+    trees: dict[str, Any] = {}
+    for part, value in state.items():
+        if isinstance(value, Mapping) and any(isinstance(item, Piece) for item in value.values()):
+            file = f"{part}.pieces-{rank:05d}.safetensors"
+            share.tensors[file], share.pieces[part] = _split_off(value, file)
+            continue
+        tensors, trees[part] = flatten(value, part)
+        if tensors:
+            share.tensors[f"{part}{own}.safetensors"] = tensors
+    share.trees[_TREES if rank == 0 else f"state{own}.json"] = trees
+    return share
+
+
+def _split_off(value: Mapping[str, Any], file: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Pieces of a part: their tensors by key, and what is said of each tensor."""
+    tensors: dict[str, Tensor] = {}
+    said: dict[str, Any] = {}
+    for name, piece in value.items():
+        tensors[name] = piece.values.detach().to("cpu", copy=True).contiguous()
+        dtype = str(piece.values.dtype).removeprefix("torch.")
+        # a box has its place behind its tensor's name: item.weight@3,0
+        whole = said.setdefault(
+            name.rpartition("@")[0] or name, {"shape": list(piece.shape), "dtype": dtype, "pieces": []}
+        )
+        whole["pieces"].append(described(piece, file, name))
+    return tensors, said
+
+
+def discard_stale(folder: Path, but: str | None = None) -> None:
+    """Remove what saves that never ended have left in a folder of checkpoints.
+
+    Args:
+        but: part of the names of those that are under way.
+    """
+    for stale in folder.glob(f".{_PREFIX}*"):
+        if but is None or but not in stale.name:
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def finish_checkpoint(
+    temporary: Path, target: Path, step: int, shares: Sequence[Mapping[str, Any]], *, best_step: int | None, keep: int
+) -> None:
+    """Join what the ranks have written to a checkpoint, put it in its place, and delete those that are not kept.
+
+    Args:
+        shares: of every rank in order, what `Share.write` returned.
+    Raises:
+        OSError: the disk refuses.
+    """
+    manifest: dict[str, Any] = {
+        "format_version": 1,
+        "recfold_version": recfold.__version__,
+        "step": step,
+        "best_step": best_step,
+        "files": {name: said for share in shares for name, said in share["files"].items()},
+    }
+    pieces = _joined_pieces(shares)
+    if len(shares) > 1 or pieces:
+        manifest |= {"format_version": FORMAT_VERSION, "world_size": len(shares), "pieces": pieces}
+    path = temporary / _MANIFEST
+    path.write_text(json.dumps({**manifest, "xxh64": _own_checksum(manifest)}, indent=1), "utf-8")
+    _flush(path)
+    _flush(temporary)
+    _discard(target)
+    temporary.rename(target)
+    _flush(target.parent)
+    _prune(target.parent.parent, keep)
+
+
+def _joined_pieces(shares: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for share in shares:
+        for part, tensors in share["pieces"].items():
+            for name, said in tensors.items():
+                whole = joined.setdefault(part, {}).setdefault(name, {**said, "pieces": []})
+                whole["pieces"].extend(said["pieces"])
+    return joined
+
+
+def load(path: Path, rank: int = 0, *, verified: bool = False) -> dict[str, Any]:
+    """The parts that were saved, tensors on the CPU; a part in pieces as `StoredTensors`, read when asked for.
+
+    Args:
+        rank: what only that rank had takes the place of what rank 0 had.
+        verified: the checksums have been looked at.
+    Returns:
+        Part -> state; and "world_size", the number of ranks that saved it, where they were several.
     Raises:
         InputError: no such checkpoint, one of a newer format, or a file that is missing or damaged (named).
     """
-    manifest = _verify(path)
-    trees = json.loads((path / _TREES).read_text(encoding="utf-8"))
+    manifest = _read_manifest(path) if verified else _verify(path)
     parts: dict[str, Any] = {}
-    for part, tree in trees.items():
-        file = f"{part}.safetensors"
-        try:
-            tensors = load_file(path / file) if file in manifest["files"] else {}
-        except SafetensorError as error:
-            raise InputError(f"{path / file} is damaged", got=str(error)) from None
-        parts[part] = unflatten(tensors, tree)
+    for end in ("", f".rank-{rank:05d}"):
+        if f"state{end}.json" not in manifest["files"]:
+            continue
+        trees = json.loads((path / f"state{end}.json").read_text(encoding="utf-8"))
+        for part, tree in trees.items():
+            file = f"{part}{end}.safetensors"
+            try:
+                tensors = load_file(path / file) if file in manifest["files"] else {}
+            except SafetensorError as error:
+                raise InputError(f"{path / file} is damaged", got=str(error)) from None
+            parts[part] = unflatten(tensors, tree)
+    for part, said in manifest.get("pieces", {}).items():
+        parts[part] = stored_tensors(path, said)
+    if "world_size" in manifest:
+        parts["world_size"] = manifest["world_size"]
     return parts
 
 
@@ -150,31 +288,6 @@ def saved_steps(run: Path) -> list[int]:
     """The steps that have a checkpoint directory, damaged or not, in rising order."""
     names = [path.name.removeprefix(_PREFIX) for path in (run / "checkpoints").glob(f"{_PREFIX}*")]
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _write(folder: Path, step: int, state: Mapping[str, Any], best_step: int | None) -> None:
-    trees: dict[str, Any] = {}
-    files: list[str] = [_TREES]
-    for part, value in state.items():
-        tensors, trees[part] = flatten(value, part)
-        if tensors:
-            try:
-                save_file(tensors, folder / f"{part}.safetensors")
-            except SafetensorError as error:  # which hides the system's
-                raise OSError(f"cannot write {folder / part}.safetensors: {error}") from None
-            files.append(f"{part}.safetensors")
-    (folder / _TREES).write_text(json.dumps(trees, allow_nan=False), encoding="utf-8")
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "recfold_version": recfold.__version__,
-        "step": step,
-        "best_step": best_step,
-        "files": {name: {"bytes": (folder / name).stat().st_size, "xxh64": _checksum(folder / name)} for name in files},
-    }
-    (folder / _MANIFEST).write_text(json.dumps({**manifest, "xxh64": _own_checksum(manifest)}, indent=1), "utf-8")
-    for path in folder.iterdir():
-        _flush(path)
-    _flush(folder)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -8,7 +8,10 @@ import typer
 from recfold.cli.console import errors, output
 from recfold.cli.data import Set
 from recfold.cli.progress import ShownProgress
+from recfold.cli.ranks import attempt, is_run, joined, start_ranks, was_restarted
 from recfold.spec import apply_overrides, load_schema, unknown
+
+NumProcesses = Annotated[int, typer.Option("--nproc", min=1, help="Ranks to start on this machine.")]
 
 
 def train(
@@ -20,33 +23,50 @@ def train(
     order: Annotated[str | None, typer.Option(help="shuffle or time.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest complete checkpoint.")] = False,
+    nproc: NumProcesses = 1,
+    plan: Annotated[Path | None, typer.Option(help="plan.json of `recfold plan`; by default one is made.")] = None,
+    codec: Annotated[str | None, typer.Option(help="How rows travel between ranks: fp32, fp16, bf16, int8.")] = None,
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
 
+    --nproc N trains on N ranks of this machine, each with its own share of the sessions; a job whose rank is killed
+    goes on from the last checkpoint. On several machines: torchrun ... -m recfold train ... with the same arguments.
+
     A model's options are settings (--set model.options.top=[64]); docs/models.md lists models and options.
 
     Examples: recfold train folded --model dlrm --out runs/a · recfold train folded --out runs/a --resume ·
-    recfold train folded --out runs/b --set train.batch_size=8192 --set train.dense.options.lr=0.003
+    recfold train folded --out runs/b --set train.batch_size=8192 --set train.dense.options.lr=0.003 ·
+    recfold train folded --out runs/c --nproc 2
     """
     from recfold.cli.show_evaluation import show_evaluation
+    from recfold.plan import load_plan
     from recfold.train import RunSettings, open_run
     from recfold.train import train as train_model
 
-    given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs, "model.name": model}
+    given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs}
+    given |= {"model.name": model, "ranks.codec": codec}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
-    start = open_run(out).settings if resume else RunSettings()
-    settings = apply_overrides(start, changes) if changes or not resume else None
-    console = output()
-    with ShownProgress(errors()) as progress:
-        result = train_model(
-            table,
-            out,
-            settings=settings,
-            schema=load_schema(schema) if schema else None,
-            resume=resume,
-            progress=progress,
-        )
+    resume = resume or (was_restarted() and is_run(out))
+
+    def read() -> tuple[RunSettings, dict[str, Any]]:
+        start = open_run(out).settings if resume else RunSettings()
+        settings = apply_overrides(start, changes) if changes or not resume else None
+        files = {"schema": load_schema(schema) if schema else None, "plan": load_plan(plan) if plan else None}
+        return settings or start, {"settings": settings, "resume": resume, **files}
+
+    read_or_refused = attempt(read)
+    if nproc > 1:
+        start_ranks(nproc, read_or_refused, out)
+    console, known = output(), read_or_refused.value[0] if read_or_refused.value else RunSettings()
+    with (
+        joined(known.train.device, known.ranks.timeout_s, read_or_refused.refusal) as prints,
+        ShownProgress(errors()) as progress,
+    ):
+        _, options = read_or_refused.get()
+        result = train_model(table, out, progress=progress, **options)
+    if not prints:
+        raise typer.Exit(130 if result.ended == "interrupted" else 0)
     for note in result.notes:
         console.print(note, highlight=False)
     console.print(f"{result.run}: {result.message}", highlight=False)
@@ -64,6 +84,7 @@ def evaluate(
     table: Annotated[Path, typer.Argument(help="A folded table.")],
     split: Annotated[str, typer.Option(help="Which split.")] = "validation",
     checkpoint: Annotated[str | None, typer.Option(help="best or last.")] = None,
+    nproc: NumProcesses = 1,
 ) -> None:
     """Score a split: NE, AUC, AUC by request and by session, calibration, next to popularity baselines.
 
@@ -71,10 +92,14 @@ def evaluate(
     """
     from recfold.cli.show_evaluation import show_evaluation
     from recfold.train import evaluate as evaluate_run
+    from recfold.train import silent
 
-    with ShownProgress(errors()) as progress:
-        found = evaluate_run(run, table, split, checkpoint=checkpoint, progress=progress)
-    show_evaluation(output(), found)
+    if nproc > 1:
+        start_ranks(nproc)
+    with joined() as prints, ShownProgress(errors()) as progress:
+        found = evaluate_run(run, table, split, checkpoint=checkpoint, progress=progress if prints else silent)
+    if prints:
+        show_evaluation(output(), found)
 
 
 def predict(
@@ -83,16 +108,22 @@ def predict(
     out: Annotated[Path, typer.Option(help="Parquet file of scores.")],
     split: Annotated[str | None, typer.Option(help="One split; all by default.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="best or last.")] = None,
+    nproc: NumProcesses = 1,
 ) -> None:
     """Score every sample of a folded table into a Parquet file with the logs' own keys.
 
     Example: recfold predict runs/a folded --out scores.parquet
     """
     from recfold.train import predict as predict_run
+    from recfold.train import silent
 
-    with ShownProgress(errors()) as progress:
-        written = predict_run(run, data, out, split=split, checkpoint=checkpoint, progress=progress)
-    output().print(f"{written}", highlight=False)
+    if nproc > 1:
+        start_ranks(nproc)
+    with joined() as prints, ShownProgress(errors()) as progress:
+        own = progress if prints else silent
+        written = predict_run(run, data, out, split=split, checkpoint=checkpoint, progress=own)
+    if prints:
+        output().print(f"{written}", highlight=False)
 
 
 def explain(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 import recfold
-from recfold.cli import data, learn, measure
+from recfold.cli import data, learn, measure, place
 from recfold.cli.console import errors, output
 from recfold.spec import InputError
 
@@ -30,6 +30,8 @@ VERBS: tuple[Callable[..., None], ...] = (
     learn.predict,
     learn.explain,
     learn.report,
+    place.export,
+    place.plan,
     measure.bench,
     learn.run,
 )

@@ -10,8 +10,27 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 """
 
 from recfold.embed.bags import Bags
+from recfold.embed.choose_sums import choose_field_sums
+from recfold.embed.field_sums import field_sums_reference
+from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
+from recfold.embed.shard_state import ShardState, whole_state
+from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
 
-__all__ = ["Bags", "EmbeddingTables", "KernelName", "lookup_reference"]
+__all__ = [
+    "Bags",
+    "EmbeddingTables",
+    "KernelName",
+    "Lookup",
+    "ShardState",
+    "ShardedTables",
+    "choose_field_sums",
+    "field_sums_reference",
+    "gather_table",
+    "lookup_reference",
+    "table_sizes",
+    "whole_state",
+]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recfold.optim import Joined
-from recfold.spec import InputError, Read
+from recfold.spec import InputError, Read, TableSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,27 @@ def join(reads: Sequence[Read], bags: Mapping[str, Bags], dtype: torch.dtype) ->
         starts.append(own + shift)
         shift += len(part.values)
     return Joined(values, torch.cat([*starts, values.new_full((1,), shift)]), weights)
+
+
+def check_reads(tables: Mapping[str, TableSpec], reads: Sequence[Read]) -> None:
+    """Every table is read, and every feature reads one.
+
+    Raises:
+        InputError: a read of an unknown table, two of one feature, or a table without reads.
+    """
+    seen: set[str] = set()
+    for read in reads:
+        if read.table not in tables:
+            raise InputError(
+                f"feature {read.feature!r} reads unknown table {read.table!r}",
+                expected=f"one of {', '.join(sorted(tables))}",
+            )
+        if read.feature in seen:
+            raise InputError(f"feature {read.feature!r} is read twice", expected="one read a feature")
+        seen.add(read.feature)
+    unread = sorted(tables.keys() - {read.table for read in reads})
+    if unread:
+        raise InputError(f"table {unread[0]!r} is read by no feature", todo="leave it out")
 
 
 def check_bags(reads: Sequence[Read], bags: Mapping[str, Bags], rows: Mapping[str, int], device: torch.device) -> None:

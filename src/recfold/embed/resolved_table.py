@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recfold.optim import SparseOptimizer, UpdateSettings, sparse_optimizer
-from recfold.spec import InputError, TableSpec, xxh64_strings
+from recfold.spec import InputError, Shard, TableSpec, xxh64_strings
 
 DTYPES = {
     "float32": torch.float32,
@@ -41,6 +41,10 @@ class ResolvedTable:
     def out_dtype(self) -> torch.dtype:
         """Of looked-up rows and their gradients: sums of half precision are taken, and stay, in float32."""
         return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def fingerprint(self) -> str:
+        """All of it as text that is the same in every process."""
+        return f"{self.name} {self.rows} {self.dim} {self.dtype} {self.init} {self.optimizer.name} {self.settings}"
 
 
 def resolve(name: str, spec: TableSpec, defaults: dict[str, Any], dtype: torch.dtype | None) -> ResolvedTable:
@@ -75,3 +79,31 @@ def initialise_(weight_RD: Tensor, table: ResolvedTable, seed: int) -> None:
     generator = torch.Generator().manual_seed(int(xxh64_strings([f"{seed}:{table.name}"])[0]))
     for part in weight_RD.view(-1).split(DRAWN_AT_ONCE):
         part.copy_(torch.empty(len(part)).uniform_(-table.init, table.init, generator=generator))
+
+
+def initialise_shard_(weight: Tensor, table: ResolvedTable, shard: Shard, seed: int) -> None:
+    """Draw the first weights of a whole table block by block and keep those of one rectangle.
+
+    Args:
+        weight: of the rectangle.
+        table: the whole one.
+    """
+    (first_row, stop_row), (first_column, stop_column) = shard.rows, shard.columns
+    generator = torch.Generator().manual_seed(int(xxh64_strings([f"{seed}:{table.name}"])[0]))
+    first, stop = first_row * table.dim, stop_row * table.dim
+    flat = weight.view(-1)
+    for start in range(0, stop, DRAWN_AT_ONCE):
+        size = min(DRAWN_AT_ONCE, table.rows * table.dim - start)
+        drawn = torch.empty(size).uniform_(-table.init, table.init, generator=generator)
+        low, high = max(start, first), min(start + size, stop)
+        if low >= high:
+            continue
+        drawn = drawn[low - start : high - start]
+        if shard.dim == table.dim:
+            flat[low - first : high - first].copy_(drawn)
+            continue
+        cells = torch.arange(low, high)
+        column = cells % table.dim
+        kept = ((column >= first_column) & (column < stop_column)).nonzero().squeeze(1)
+        places = (cells[kept] // table.dim - first_row) * shard.dim + column[kept] - first_column
+        flat[places.to(weight.device)] = drawn[kept].to(weight.dtype).to(weight.device)

@@ -1,32 +1,17 @@
 """Every embedding table of one process behind one call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from recfold.embed.bags import Bags, check_bags, check_together, join
-from recfold.embed.fbgemm_kernel import FbgemmKernel
+from recfold.embed.bags import Bags, check_bags, check_reads, check_together, join
 from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
+from recfold.embed.ops import Kernel, build_kernels, have_equal_bags, split_reads
 from recfold.embed.resolved_table import ResolvedTable, initialise_, resolve
-from recfold.embed.torch_kernel import TorchKernel
-from recfold.optim import Joined, State
+from recfold.embed.shard_state import ShardState, load_shards, whole_shards
 from recfold.spec import InputError, Read, TableSpec
-
-
-class Kernel(Protocol):
-    """What looks up and updates one or more tables."""
-
-    def weights(self) -> list[Tensor]:
-        """The live weight [R, D] of each table."""
-
-    def states(self) -> list[State]:
-        """What the update rule of each table keeps, live."""
-
-    def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
-        """The sum of each bag's rows, [N, D] a table."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +90,7 @@ class EmbeddingTables(nn.Module):
         }
         self.device = torch.device(device)
         self.reads = tuple(reads)
-        self._check_reads(tables)
+        check_reads(tables, self.reads)
         self._together = dict(together or {})
         resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
         self._rows = {name: table.rows for name, table in resolved.items()}
@@ -134,7 +119,7 @@ class EmbeddingTables(nn.Module):
             for op in self._ops:
                 joined = [join(reads, bags, own.out_dtype) for own, reads in zip(op.tables, op.reads, strict=True)]
                 for reads, sums_ND in zip(op.reads, op.kernel(joined), strict=True):
-                    found |= _split(reads, bags, sums_ND)
+                    found |= split_reads(reads, bags, sums_ND)
         return {read.feature: found[read.feature] for read in self.reads}
 
     def state(self) -> dict[str, Tensor]:
@@ -172,6 +157,20 @@ class EmbeddingTables(nn.Module):
         for name, tensor in own.items():
             tensor.copy_(state[name].detach())
 
+    def shards(self) -> tuple[ShardState, ...]:
+        """`state()` as rectangles: each table whole."""
+        return whole_shards(self.state())
+
+    def load_shards(self, found: Iterable[ShardState]) -> None:
+        """Fill the tables from rectangles of any plan that cover them.
+
+        Args:
+            found: taken one at a time.
+        Raises:
+            InputError: another update rule or dtype, or rows that no rectangle holds; part of it may be loaded then.
+        """
+        load_shards(self.shards(), found)
+
     def kernels(self) -> dict[str, str]:
         """Table -> the kernel that serves it, `fbgemm` or `torch`."""
         return dict(self._choice.kernels)
@@ -188,21 +187,6 @@ class EmbeddingTables(nn.Module):
     def extra_repr(self) -> str:
         return "; ".join(self.notes())
 
-    def _check_reads(self, tables: Mapping[str, TableSpec]) -> None:
-        seen: set[str] = set()
-        for read in self.reads:
-            if read.table not in tables:
-                raise InputError(
-                    f"feature {read.feature!r} reads unknown table {read.table!r}",
-                    expected=f"one of {', '.join(sorted(tables))}",
-                )
-            if read.feature in seen:
-                raise InputError(f"feature {read.feature!r} is read twice", expected="one read a feature")
-            seen.add(read.feature)
-        unread = sorted(tables.keys() - {read.table for read in self.reads})
-        if unread:
-            raise InputError(f"table {unread[0]!r} is read by no feature", todo="leave it out")
-
 
 def _build(
     tables: Mapping[str, ResolvedTable],
@@ -211,36 +195,6 @@ def _build(
     choice: KernelChoice,
     device: torch.device,
 ) -> tuple[Op, ...]:
-    """Tables to ops: one for all that torch serves; of FBGEMM, one for tables that always have equally many bags and
-    are updated alike."""
     reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
-    members: dict[object, list[str]] = {}
-    for name, table in tables.items():
-        first, *more = reads_of[name]
-        key: object = name if choice.kernels[name] == "fbgemm" else None
-        if choice.kernels[name] == "fbgemm" and not more and first.feature in together:
-            rule = (table.dtype, table.optimizer.name, table.settings)
-            key = (together[first.feature], first.mode == "rows", *rule)
-        members.setdefault(key, []).append(name)
-    ops = []
-    for names in members.values():
-        own = tuple(tables[name] for name in names)
-        if choice.kernels[names[0]] == "fbgemm":
-            assert choice.module is not None
-            kernel: Kernel = FbgemmKernel(own, choice.module)
-        else:
-            kernel = TorchKernel(own, device)
-        ops.append(Op(kernel, own, tuple(reads_of[name] for name in names)))
-    return tuple(ops)
-
-
-def _split(reads: Sequence[Read], bags: Mapping[str, Bags], sums_ND: Tensor) -> dict[str, Tensor]:
-    """The outputs of a table's reads from the sums of their joined bags."""
-    parts = sums_ND.split([bags[read.feature].num_bags(read.mode) for read in reads]) if len(reads) > 1 else [sums_ND]
-    found = {}
-    for read, part in zip(reads, parts, strict=True):
-        if read.mode == "mean":
-            length_U = bags[read.feature].offsets.diff().clamp_(min=1)
-            part = part / length_U.to(part.dtype).unsqueeze(1)
-        found[read.feature] = part
-    return found
+    kernels = build_kernels(tables, have_equal_bags(reads_of, together), choice, device)
+    return tuple(Op(kernel, kernel.tables, tuple(reads_of[own.name] for own in kernel.tables)) for kernel in kernels)

@@ -5,6 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from recfold.batch import Batch
 from recfold.reader.assemble import assemble, empty_arrays
 from recfold.reader.cut import Arrays
@@ -83,6 +85,18 @@ class Reader:
         """Samples that this rank still gets in the current epoch."""
         taken = self._deals[-1].steps * self.settings.batch_size
         return max(self._current_plan().share.num_samples - taken, 0)
+
+    def places(self) -> np.ndarray:
+        """Where each sample that this rank gets from the start of the current epoch stands in the epoch's order, int64.
+
+        Joined over the ranks they are every number from 0 on, once: what ranks have made of their samples is put in
+        the order of one process by them. It is of an epoch whose number of ranks and batch size never changed.
+        """
+        plan = self._current_plan()
+        share, counts = plan.share, plan.course.units.num_samples
+        first = np.cumsum(counts) - counts
+        sizes = np.diff(share.bounds)
+        return np.repeat(first[share.unit] + share.begin - share.bounds[:-1], sizes) + np.arange(share.num_samples)
 
     def num_batches(self) -> int:
         """Batches that this rank still gets in the current epoch."""

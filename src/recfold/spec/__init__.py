@@ -2,7 +2,19 @@
 
 from recfold.spec.errors import InputError, nearest, unknown
 from recfold.spec.hashing import splitmix64, xxh64_strings
-from recfold.spec.reads import Read, ReadMode
+from recfold.spec.plan import (
+    Placement,
+    Plan,
+    Shard,
+    Topology,
+    column_wise,
+    replicated,
+    row_wise,
+    table_wise,
+    twcw,
+    twrw,
+)
+from recfold.spec.reads import FieldSum, Read, ReadMode
 from recfold.spec.schema import (
     SAMPLE_GROUP,
     FeatureSpec,
@@ -17,18 +29,29 @@ from recfold.spec.settings import Settings, apply_overrides
 __all__ = [
     "SAMPLE_GROUP",
     "FeatureSpec",
+    "FieldSum",
     "GroupSpec",
     "InputError",
     "LabelSpec",
+    "Placement",
+    "Plan",
     "Read",
     "ReadMode",
     "Schema",
     "Settings",
+    "Shard",
     "TableSpec",
+    "Topology",
     "apply_overrides",
+    "column_wise",
     "load_schema",
     "nearest",
+    "replicated",
+    "row_wise",
     "splitmix64",
+    "table_wise",
+    "twcw",
+    "twrw",
     "unknown",
     "xxh64_strings",
 ]

@@ -3,8 +3,10 @@
 from recfold.front_door import make_callable
 from recfold.train.evaluation import Evaluation, evaluate
 from recfold.train.explain import explain_run
+from recfold.train.export import export_run
 from recfold.train.journal import read_journal
 from recfold.train.metrics import LabelMetrics
+from recfold.train.planning import plan_tables
 from recfold.train.prediction import predict
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import open_run
@@ -20,8 +22,10 @@ __all__ = [
     "TrainProgress",
     "evaluate",
     "explain_run",
+    "export_run",
     "measure_throughput",
     "open_run",
+    "plan_tables",
     "predict",
     "read_journal",
     "silent",

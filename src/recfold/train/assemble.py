@@ -1,18 +1,41 @@
 """From a schema and settings to tables and a model, and from a batch to what they read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
+from recfold.embed import table_sizes as embed_table_sizes
 from recfold.model import InputShape, build_model, model_reads, model_weights
+from recfold.plan import TableSize
 from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
 from recfold.train.settings import RunSettings
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Tables(Protocol):
+    """Embedding tables of this process, or its part of those of all ranks; see `EmbeddingTables`."""
+
+    def __call__(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]: ...
+
+    def train(self, mode: bool = True) -> object: ...
+
+    def state(self) -> Mapping[str, Any]: ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
+
+    def kernels(self) -> Mapping[str, str]: ...
+
+    def notes(self) -> tuple[str, ...]: ...
+
+
+MakeTables = Callable[..., Tables]
+"""What builds them: takes the arguments of `EmbeddingTables`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,7 @@ class Assembled:
     """
 
     model: nn.Module
-    tables: EmbeddingTables
+    tables: Tables
     reads: tuple[Read, ...]
     dense: tuple[str, ...]
     dense_sequences: tuple[str, ...]
@@ -101,28 +124,24 @@ class Assembled:
         return found
 
 
-def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Assembled:
+def assemble(
+    schema: Schema, settings: RunSettings, device: torch.device, make_tables: MakeTables = EmbeddingTables
+) -> Assembled:
     """Build the tables and the model; weights depend on the seed only.
 
     Args:
         schema: an effective schema: every table has rows.
+        make_tables: builds the tables of this process.
     Raises:
         InputError: an unknown model or option, or tables that the model cannot read.
     """
     dtype = DTYPES[settings.train.dtype]
-    specs, name = schema.resolved_tables(), settings.model.name
-    vectors = tuple(Read(feature=f, table=schema.table_of(f), mode=mode) for f, mode in model_reads(name, schema))
-    weights = tuple(
-        Read(feature=weights_name(f), table=weights_name(schema.table_of(f)), mode=mode)
-        for f, mode in model_weights(name, schema)
-    )
-    weighed = {weights_name(f): f for f, _ in model_weights(name, schema)}
-    specs |= weight_tables(specs, len(schema.labels))
+    specs, vectors, weights = tables_read(schema, settings.model.name)
+    weighed = {weights_name(f): f for f, _ in model_weights(settings.model.name, schema)}
     reads = vectors + weights
-    read = {read.table for read in reads}
     sparse = settings.tables
-    tables = EmbeddingTables(
-        {name: spec for name, spec in specs.items() if name in read},
+    tables = make_tables(
+        specs,
         reads,
         kernel=sparse.kernel,
         optimizer=sparse.optimizer,
@@ -152,6 +171,34 @@ def assemble(schema: Schema, settings: RunSettings, device: torch.device) -> Ass
         dtype=dtype,
         weighed=weighed,
     )
+
+
+def tables_read(schema: Schema, model: str) -> tuple[dict[str, TableSpec], tuple[Read, ...], tuple[Read, ...]]:
+    """The tables that a model reads, and its reads of vectors and of first-order weights.
+
+    Raises:
+        InputError: an unknown model, or tables that it cannot read.
+    """
+    specs = schema.resolved_tables()
+    vectors = tuple(Read(feature=f, table=schema.table_of(f), mode=mode) for f, mode in model_reads(model, schema))
+    weights = tuple(
+        Read(feature=weights_name(f), table=weights_name(schema.table_of(f)), mode=mode)
+        for f, mode in model_weights(model, schema)
+    )
+    specs |= weight_tables(specs, len(schema.labels))
+    read = {read.table for read in vectors + weights}
+    return {name: spec for name, spec in specs.items() if name in read}, vectors, weights
+
+
+def table_sizes(schema: Schema, settings: RunSettings) -> dict[str, TableSize]:
+    """How large the tables of a run are, with the state of their optimizers.
+
+    Raises:
+        InputError: as `assemble`; or a table whose number of rows is not known.
+    """
+    specs, float64 = tables_read(schema, settings.model.name)[0], settings.train.dtype == "float64"
+    sizes = embed_table_sizes(specs, optimizer=settings.tables.optimizer, float64=float64)
+    return {name: TableSize(*size) for name, size in sizes.items()}
 
 
 def weights_name(name: str) -> str:

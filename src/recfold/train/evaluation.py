@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from recfold.checkpoint import load
 from recfold.spec import Schema, Settings
 from recfold.table import FoldedTable
-from recfold.train.effective import schema_on
-from recfold.train.learner import Learner
 from recfold.train.metrics import LabelMetrics, label_metrics, sigmoid
 from recfold.train.popularity import Seen, as_of_click_rate, base_rate, click_rate
 from recfold.train.progress import TrainProgress, silent
-from recfold.train.run import chosen_checkpoint, open_run, table_of, write_json
+from recfold.train.ranks import current_ranks
+from recfold.train.run import write_json
 from recfold.train.scores import Scored, score, seen_in
+from recfold.train.trained import trained_learner
 
 TRAIN_POPULARITY = "popularity in train"
 AS_OF_POPULARITY = "popularity so far"
@@ -70,24 +69,26 @@ def evaluate(
     """Score a split with a run's model and compare with the popularity baselines.
 
     Kept as RUN/evaluation.json, which the report shows; that of another split than `validation` as
-    RUN/evaluation-SPLIT.json.
+    RUN/evaluation-SPLIT.json. In a process group every rank calls it and scores a share; all return the same.
 
     Args:
         checkpoint: `best`, `last`, or None for the best where the run stops early, else the last.
     Raises:
         InputError: no run, no complete checkpoint, no such split, or a table without the run's features.
     """
-    opened, data = open_run(run), table_of(table)
-    found = chosen_checkpoint(opened, checkpoint)
-    schema = schema_on(data.schema, opened.schema)
-    learner = Learner(schema, opened.settings)
-    learner.load_weights(load(found.path))
-    scored = score(learner, data, split, schema, opened.settings, progress)
-    evaluation = evaluation_of(scored, data, split, schema, step=found.step, baselines=True)
-    evaluation = evaluation.model_copy(update={"notes": (*found.skipped, *evaluation.notes)})
-    name = "evaluation.json" if split == "validation" else f"evaluation-{split}.json"
-    write_json(opened.path / name, evaluation.model_dump(mode="json"))
-    return evaluation
+    ranks = current_ranks()
+    trained = ranks.together(lambda: trained_learner(run, table, checkpoint, ranks))
+    assert trained is not None
+    scored = score(trained.learner, trained.table, split, trained.schema, trained.run.settings, progress)
+    said = None
+    if scored is not None:
+        found = trained.checkpoint
+        evaluation = evaluation_of(scored, trained.table, split, trained.schema, step=found.step, baselines=True)
+        evaluation = evaluation.model_copy(update={"notes": (*found.skipped, *evaluation.notes)})
+        name = "evaluation.json" if split == "validation" else f"evaluation-{split}.json"
+        said = evaluation.model_dump(mode="json")
+        write_json(trained.run.path / name, said)
+    return Evaluation.parse(ranks.first(said), "the evaluation of rank 0")
 
 
 def evaluation_of(

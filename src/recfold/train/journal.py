@@ -95,6 +95,28 @@ class Journal:
         self._board.flush()
 
 
+class NoJournal:
+    """The journal of a rank that writes none.
+
+    Attributes:
+        records: 0.
+    """
+
+    records = 0
+
+    def __enter__(self) -> "NoJournal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Forget it."""
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+
 def _numbers(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         if isinstance(value, dict):

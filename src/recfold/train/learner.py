@@ -1,6 +1,7 @@
 """The model, its tables and what updates them: one `step` per batch."""
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from recfold.batch import Batch, plain
-from recfold.spec import InputError, Schema
-from recfold.train.assemble import assemble
+from recfold.spec import InputError, Plan, Schema
+from recfold.train.assemble import assemble, table_sizes
 from recfold.train.dense import build_optimizer, build_schedule
-from recfold.train.loss import check_labels, total_weight, weighted_loss
+from recfold.train.loss import check_labels, summed_loss, total_weight
+from recfold.train.parallelize import parallelize
+from recfold.train.ranks import OtherRankFailed, Ranks, local_device
 from recfold.train.settings import Fold, RunSettings
 
 
@@ -34,14 +37,18 @@ class Step:
     """What one step did.
 
     Args:
-        loss: of its batch, before the update.
-        weight: sum of the batch's sample weights.
+        loss: of its batch, before the update; with several ranks that of their batches as one.
+        weight: sum of the sample weights, over all ranks.
+        samples: of all ranks.
+        stop: a rank was asked to stop.
         learning_rate: of the dense part (its first parameter group).
         grad_norm: of the dense gradient before clipping; None at a step without dense update, or when not measured.
     """
 
     loss: float
     weight: float
+    samples: int
+    stop: bool
     learning_rate: float
     grad_norm: float | None
 
@@ -53,17 +60,31 @@ class Learner:
         schema: an effective schema.
         settings: of the run.
         updates: dense updates of the whole run, for a schedule that ends with it.
+        plan: where tables lie; None for one rank, or one that is searched for.
+        ranks: who trains together; every one of them steps, and scores, in the same order.
     Raises:
         InputError: an unknown model, optimizer, schedule, option or device.
     """
 
-    def __init__(self, schema: Schema, settings: RunSettings, *, updates: int = 1) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        settings: RunSettings,
+        *,
+        updates: int = 1,
+        plan: Plan | None = None,
+        ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+    ) -> None:
         train = settings.train
         self.device = resolve_device(train.device)
         self.fold: Fold = train.fold
-        self.assembled = assemble(schema, settings, self.device)
+        self.ranks = ranks
+        self._parallel = parallel = parallelize(ranks, table_sizes(schema, settings), plan, codec=settings.ranks.codec)
+        self.plan = parallel.plan
+        self.assembled = assemble(schema, settings, self.device, parallel.make_tables)
         self.model = self.assembled.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self._sum_gradients = parallel.over_ranks(self.model, self.parameters)
         self.optimizer = build_optimizer(self.parameters, train.dense)
         self.schedule = build_schedule(self.optimizer, train.schedule, updates)
         weights = [label.weight for label in schema.labels.values()]
@@ -83,28 +104,33 @@ class Learner:
         inputs = self.assembled.inputs(prepared)
         return plain(self.model(inputs.unfold() if self.fold == "lookups" else inputs))
 
-    def step(self, batch: Batch, *, measure: bool = False) -> Step:
+    def step(self, batch: Batch, *, measure: bool = False, stop: bool = False) -> Step:
         """Train on one batch: tables now, the dense part at every `accumulate`-th batch.
 
         Args:
             measure: take the norm of the dense gradient even where it is not clipped.
+            stop: this rank was asked to stop; it tells the others.
         Raises:
             LossNotFinite: before anything is updated.
+            OtherRankFailed: the loss of another rank is not finite.
             InputError: labels outside [0, 1], or a wrong weight.
         """
         check_labels(batch)
-        return self.step_prepared(self.prepared(batch), measure=measure)
+        return self.step_prepared(self.prepared(batch), measure=measure, stop=stop)
 
-    def step_prepared(self, batch: Batch, *, measure: bool = False) -> Step:
+    def step_prepared(self, batch: Batch, *, measure: bool = False, stop: bool = False) -> Step:
         """`step` on a batch that is prepared and whose labels are known to be right."""
         self.model.train()
-        loss = weighted_loss(self.logits(batch), batch, self.label_weights_L)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise LossNotFinite(value, _cause(batch))
-        loss.backward()
-        weight, rate = total_weight(batch), float(self.optimizer.param_groups[0]["lr"])
-        return Step(value, weight, rate, self._update(weight, measure))
+        loss = summed_loss(self.logits(batch), batch, self.label_weights_L)
+        own = [float(loss.detach()), total_weight(batch), float(batch.num_samples), float(stop)]
+        every = self.ranks.numbers(own)
+        total, weight, samples, stops = every.sum(0).tolist()
+        self._check_finite(every[:, 0].tolist(), weight, batch)
+        (loss / (weight or 1.0)).backward()
+        self._sum_gradients()
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        norm = self._update(weight, measure)
+        return Step(total / (weight or 1.0), weight, int(samples), stops > 0, rate, norm)
 
     def score(self, batch: Batch) -> Tensor:
         """Logits [B, L] of a batch, without training: no dropout, no gradients."""
@@ -116,11 +142,15 @@ class Learner:
         """Everything that changes, in parts that `checkpoint.save` takes."""
         return {
             "model": dict(self.model.state_dict()),
-            "tables": dict(self.assembled.tables.state()),
+            "tables": self.saved_tables(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "accumulated": {"sums": self._sums, "batches": self._batches, "weight": self._weight},
         }
+
+    def saved_tables(self) -> dict[str, Any]:
+        """What this rank saves of the tables: name -> tensor, or `Piece` of one."""
+        return self._parallel.saved_tables(self.assembled.tables)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict` of a learner of the same schema and settings.
@@ -148,7 +178,14 @@ class Learner:
             raise InputError(
                 "the checkpoint belongs to another model", got=str(error).splitlines()[-1].strip()
             ) from None
-        self.assembled.tables.load_state(state["tables"])
+        self._parallel.load_tables(self.assembled.tables, state["tables"])
+
+    def _check_finite(self, losses: list[float], weight: float, batch: Batch) -> None:
+        wrong = [rank for rank, loss in enumerate(losses) if not math.isfinite(loss / (weight or 1.0))]
+        if wrong and wrong[0] == self.ranks.rank:
+            raise LossNotFinite(losses[wrong[0]] / (weight or 1.0), _cause(batch))
+        if wrong:
+            raise OtherRankFailed(f"the loss of rank {wrong[0]} is not finite")
 
     def _update(self, weight: float, measure: bool) -> float | None:
         if self._accumulate > 1 and not self._accumulated(weight):
@@ -205,9 +242,11 @@ def resolve_device(name: str) -> torch.device:
         InputError: not a device, or one that this machine does not have.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = local_device()
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(

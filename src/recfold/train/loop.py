@@ -13,20 +13,23 @@ import numpy as np
 import torch
 
 from recfold.batch import Batch
-from recfold.checkpoint import random_state, save, saved_steps, set_random_state
+from recfold.checkpoint import Writer, random_state, saved_steps, set_random_state
 from recfold.reader import Reader
-from recfold.spec import InputError, Schema, unknown
+from recfold.spec import InputError, Plan, Schema, unknown
 from recfold.table import FoldedTable
 from recfold.train.evaluation import Evaluation, evaluation_of
 from recfold.train.interrupt import StopRequest
-from recfold.train.journal import Journal
+from recfold.train.journal import Journal, NoJournal
 from recfold.train.learner import Learner, LossNotFinite, Step
 from recfold.train.offending import save_offending_batch
 from recfold.train.progress import TrainProgress
+from recfold.train.ranks import Ranks, current_ranks
 from recfold.train.run import Run
 from recfold.train.scores import Scored, reader_of, score
 from recfold.train.settings import RunSettings
 from recfold.train.stopping import Stopping
+
+_BETWEEN_RANKS = 1_000_003
 
 
 @dataclass
@@ -58,7 +61,9 @@ class Parts:
     stop_label: str
 
 
-def parts_of(table: FoldedTable, schema: Schema, settings: RunSettings) -> Parts:
+def parts_of(
+    table: FoldedTable, schema: Schema, settings: RunSettings, ranks: Ranks, plan: Plan | None = None
+) -> Parts:
     """Build the reader and the learner, and try everything that can be wrong with the settings.
 
     Raises:
@@ -71,15 +76,15 @@ def parts_of(table: FoldedTable, schema: Schema, settings: RunSettings) -> Parts
         raise InputError("early stopping needs validation samples", todo="fold with another --split-time")
     if train.stop.label is not None and train.stop.label not in schema.labels:
         raise unknown("label", train.stop.label, schema.labels)
-    reader = reader_of(table, "train", schema, settings, order=train.order)
-    steps_of_epoch = reader.num_batches()
+    reader = reader_of(table, "train", schema, settings, order=train.order, ranks=ranks)
+    steps_of_epoch = reader.num_steps()
     total_steps = train.epochs * steps_of_epoch
     if train.max_steps is not None:
         total_steps = min(total_steps, train.max_steps)
     try:
         whole, rest = divmod(total_steps, steps_of_epoch)  # what is accumulated is used up at the end of an epoch
         updates = whole * math.ceil(steps_of_epoch / train.accumulate) + math.ceil(rest / train.accumulate)
-        learner = Learner(schema, settings, updates=updates)
+        learner = Learner(schema, settings, updates=updates, plan=plan, ranks=ranks)
     except BaseException:
         reader.close()
         raise
@@ -93,11 +98,15 @@ class Loop:
         run: its directory and settings.
         parts: the table, its reader and the learner.
         journal: where it writes.
+        writer: of its checkpoints.
         progress: who is told.
     """
 
-    def __init__(self, run: Run, parts: "Parts", journal: Journal, progress: TrainProgress) -> None:
-        self.run, self.journal, self.progress = run, journal, progress
+    def __init__(
+        self, run: Run, parts: "Parts", journal: Journal | NoJournal, writer: Writer, progress: TrainProgress
+    ) -> None:
+        self.run, self.journal, self.writer, self.progress = run, journal, writer, progress
+        self.ranks = parts.learner.ranks
         self.table, self.reader, self.learner = parts.table, parts.reader, parts.learner
         self.total_steps, self.stop_label = parts.total_steps, parts.stop_label
         self.settings = run.settings.train
@@ -105,16 +114,19 @@ class Loop:
         self.weights_step = 0
         self.window, self.stopping = Window(), Stopping()
         self.last_loss: float | None = None
-        self._first_step, self._saved = 0, False
+        self._first_step, self._saved, self._stop = 0, False, False
         self._clock = self._window_clock = 0.0  # seconds spent in steps, reading included
-        self._scored: tuple[int, Scored] | None = None
+        self._scored: tuple[int, Scored | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that going on bit for bit needs."""
+        """Everything that going on bit for bit needs; on other ranks than the first, what only they hold."""
+        own = {"tables": self.learner.saved_tables(), "random": random_state()}
+        if not self.ranks.is_first:
+            return own
         return {
             **self.learner.state_dict(),
+            **own,
             "reader": self.reader.state_dict(),
-            "random": random_state(),
             "loop": {
                 "step": self.step,
                 "epoch": self.epoch,
@@ -130,7 +142,8 @@ class Loop:
         """Go on from a `state_dict`."""
         self.learner.load_state_dict(state)
         self.reader.load_state_dict(state["reader"])
-        set_random_state(state["random"])
+        if state.get("world_size", 1) == self.ranks.size:
+            set_random_state(state["random"])
         loop = state["loop"]
         self.step, self.epoch, self.samples = loop["step"], loop["epoch"], loop["samples"]
         self.window, self.stopping = Window(**loop["window"]), Stopping(**loop["stopping"])
@@ -148,12 +161,15 @@ class Loop:
         with StopRequest() as request:
             while not self._done():
                 self._steps_of_epoch(request)
-                if request.signal_name is not None:
-                    self.event(f"stopped by {request.signal_name} after step {self.step}")
+                if self.ranks.any(self._stop or request.signal_name is not None):
+                    name = request.signal_name or "a signal to another rank"
+                    self.event(f"stopped by {name} after step {self.step}")
                     self.save()
+                    self.writer.wait()
                     return "interrupted"
             if not self._saved:
                 self.save()
+            self.writer.wait()
         return "early stopping" if self.stopping.stopped else "finished"
 
     def event(self, message: str) -> None:
@@ -163,7 +179,7 @@ class Loop:
     def save(self) -> None:
         """Save a checkpoint of this moment."""
         self.journal.flush()
-        save(self.run.path, self.step, self.state_dict(), keep=self.settings.keep, best_step=self.stopping.best_step)
+        self.writer.save(self.step, self.state_dict(), best_step=self.stopping.best_step)
         self._saved = True
 
     def take_weights(self, step: int, state: dict[str, Any]) -> None:
@@ -176,16 +192,17 @@ class Loop:
 
     def _steps_of_epoch(self, request: StopRequest) -> None:
         started = time.perf_counter()
-        for batch in self.reader:
-            self._train_on(batch)
+        for batch in self.reader.lockstep():
+            self._train_on(batch, request)
             self._clock += time.perf_counter() - started
             self._tell()
             if self.step % self.settings.log_every == 0:
                 self._log()
             self._after_step()
-            if request.signal_name is not None or self.stopping.stopped:
+            # ranks go by what all of them have heard
+            if self.stopping.stopped or (self._stop if self.ranks.size > 1 else request.signal_name is not None):
                 return
-            if self.step >= self._step_limit() and self.reader.num_batches() > 0:
+            if self.step >= self._step_limit() and self.reader.num_steps() > 0:
                 return
             started = time.perf_counter()
         self.epoch += 1
@@ -195,12 +212,13 @@ class Loop:
         if improved or self.settings.checkpoint_every == "epoch":
             self.save()
 
-    def _train_on(self, batch: Batch) -> None:
+    def _train_on(self, batch: Batch, request: StopRequest) -> None:
         number = self.step + 1
         measure = number % self.settings.log_every == 0
         try:
-            done = self.learner.step(batch, measure=measure)
+            done = self.learner.step(batch, measure=measure, stop=request.signal_name is not None)
         except LossNotFinite as error:
+            self.writer.wait()
             folder = save_offending_batch(
                 self.run.path, batch, step=number, epoch=self.epoch, loss=repr(error.loss), cause=error.cause
             )
@@ -212,11 +230,12 @@ class Loop:
                 + (", the last checkpoint is intact" if saved_steps(self.run.path) else ""),
             ) from None
         self.step = self.weights_step = number
-        self.samples += batch.num_samples
+        self.samples += done.samples
+        self._stop = done.stop
         self._saved = False
         self.window.loss += done.loss * done.weight
         self.window.weight += done.weight
-        self.window.samples += batch.num_samples
+        self.window.samples += done.samples
         self.last_loss = self.window.mean_loss
         self._last_step, self._last_batch = done, batch
 
@@ -250,7 +269,7 @@ class Loop:
         details = {"epoch": float(self.epoch), "seconds_left": speed * (self.total_steps - self.step)}
         if self.last_loss is not None:
             details["loss"] = self.last_loss
-        details["samples_per_s"] = self._last_batch.num_samples / speed if speed > 0 else 0.0
+        details["samples_per_s"] = self._last_step.samples / speed if speed > 0 else 0.0
         self.progress("train", self.step, self.total_steps, **details)
 
     def _evaluate(self) -> bool:
@@ -258,22 +277,31 @@ class Loop:
         if "validation" not in self.table.splits():
             return False
         found = self.evaluation(baselines=False)
-        metrics = {label: values.model.model_dump() for label, values in found.labels.items()}
-        self.journal.write("evaluation", self.step, epoch=self.epoch, split="validation", labels=metrics)
+        value: float | None = None
+        if found is not None:
+            metrics = {label: values.model.model_dump() for label, values in found.labels.items()}
+            self.journal.write("evaluation", self.step, epoch=self.epoch, split="validation", labels=metrics)
+            if self.settings.stop.metric is not None:
+                value = getattr(found.labels[self.stop_label].model, self.settings.stop.metric)
         if self.settings.stop.metric is None:
             return False
-        value = getattr(found.labels[self.stop_label].model, self.settings.stop.metric)
+        value = self.ranks.first(value)
         self.stopping = self.stopping.after(value, self.step, self.settings.stop)
         if self.stopping.stopped:
             self.event(f"stopping early: {self.settings.stop.metric} was best after step {self.stopping.best_step}")
         return self.stopping.best_step == self.step
 
-    def evaluation(self, *, baselines: bool) -> Evaluation:
-        """Evaluate the learner as it is now on the validation split; its scores are kept until the next step."""
+    def evaluation(self, *, baselines: bool) -> Evaluation | None:
+        """Evaluate the learner as it is now on the validation split; its scores are kept until the next step.
+
+        Every rank scores its share; the first one has all scores, the others get None.
+        """
         schema, step = self.run.schema, self.weights_step
         if self._scored is None or self._scored[0] != step:
             scores = score(self.learner, self.table, "validation", schema, self.run.settings, self.progress)
             self._scored = (step, scores)
+        if self._scored[1] is None:
+            return None
         return evaluation_of(self._scored[1], self.table, "validation", schema, step=step, baselines=baselines)
 
     def _step_limit(self) -> int:
@@ -282,7 +310,11 @@ class Loop:
 
 @contextmanager
 def own_generators(seed: int, threads: int | None) -> Iterator[None]:
-    """Inside it all random generators start from `seed` and torch has so many threads; afterwards all is as before."""
+    """Inside it all random generators start from `seed` and torch has so many threads; afterwards all is as before.
+
+    Ranks draw different numbers: each has its own seed.
+    """
+    seed += _BETWEEN_RANKS * current_ranks().rank
     before, threads_before = random_state(), torch.get_num_threads()
     try:
         random.seed(seed)

@@ -2,6 +2,8 @@
 
     loss = sum over samples b and labels l of  w_b c_l BCE(logits_bl, y_bl)  /  sum over samples of w_b
 
+Both sums are over the samples of all ranks.
+
 w_b is the sample's weight (1 where the log has none), c_l the label's. A batch without weight has loss 0.
 """
 
@@ -38,10 +40,15 @@ def total_weight(batch: Batch) -> float:
     return float(batch.num_samples) if batch.weight is None else float(batch.weight.to(torch.float64).sum())
 
 
-def weighted_loss(logits_BL: Tensor, batch: Batch, label_weights_L: Tensor) -> Tensor:
-    """The loss defined above, a scalar of the logits' dtype; `batch` is on their device."""
+def summed_loss(logits_BL: Tensor, batch: Batch, label_weights_L: Tensor) -> Tensor:
+    """The numerator of the loss defined above, a scalar of the logits' dtype; `batch` is on their device."""
     each_BL = functional.binary_cross_entropy_with_logits(logits_BL, batch.labels.to(logits_BL.dtype), reduction="none")
     each_B = each_BL @ label_weights_L.to(each_BL)
     if batch.weight is not None:
         each_B = each_B * batch.weight.to(each_B)
-    return each_B.sum() / (total_weight(batch) or 1.0)
+    return each_B.sum()
+
+
+def weighted_loss(logits_BL: Tensor, batch: Batch, label_weights_L: Tensor) -> Tensor:
+    """The loss defined above of a batch of one process."""
+    return summed_loss(logits_BL, batch, label_weights_L) / (total_weight(batch) or 1.0)

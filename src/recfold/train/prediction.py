@@ -9,16 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recfold.batch import Batch
-from recfold.checkpoint import load
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError
 from recfold.table import FoldedTable
-from recfold.train.effective import schema_on
-from recfold.train.learner import Learner
 from recfold.train.metrics import sigmoid
 from recfold.train.progress import TrainProgress, silent
-from recfold.train.run import chosen_checkpoint, open_run, table_of
-from recfold.train.scores import key_bits, key_rows, scored_batches
-from recfold.train.settings import RunSettings
+from recfold.train.ranks import current_ranks
+from recfold.train.scores import in_order, key_bits, key_rows, scored_batches
+from recfold.train.trained import Trained, trained_learner
 from recfold.transform import NULL_ID
 
 KEYS = ("request", "candidate", "position", "session", "user", "time")
@@ -38,7 +35,8 @@ def predict(
     Columns of the file, in this order: split; request, candidate, position, session, user, time, as far as the table
     has them and as they were in the logs (strings stay strings, time is in microseconds UTC; a session that the logs
     did not name has its made-up id); then `score.<label>` for each label in the schema's order, a float32
-    probability. Rows follow the sessions' first times inside a split.
+    probability. Rows follow the sessions' first times inside a split. In a process group every rank calls it and
+    scores a share; the first one holds all scores and writes the file.
 
     Args:
         data: a folded table; fresh logs are folded first, with whatever labels they have: they are not looked at.
@@ -50,12 +48,15 @@ def predict(
     Raises:
         InputError: as `evaluate`; or `out` cannot be written.
     """
-    opened, table, out = open_run(run), table_of(data), Path(out)
-    found = chosen_checkpoint(opened, checkpoint)
-    schema = schema_on(table.schema, opened.schema)
-    learner = Learner(schema, opened.settings)
-    learner.load_weights(load(found.path))
-    batches = _scored(learner, table, split, schema, opened.settings, progress)
+    ranks, out = current_ranks(), Path(out)
+    trained = ranks.together(lambda: trained_learner(run, data, checkpoint, ranks))
+    assert trained is not None
+    batches = _scored(trained, split, progress)
+    if ranks.size > 1:
+        every = list(batches)  # each rank scores; the first one writes
+        if not ranks.is_first:
+            return out
+        batches = iter(every)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,34 +74,42 @@ def predict(
     return out
 
 
-def _scored(
-    learner: Learner,
-    table: FoldedTable,
-    split: str | None,
-    schema: Schema,
-    settings: RunSettings,
-    progress: TrainProgress,
-) -> Iterator[pa.Table]:
+def _scored(trained: Trained, split: str | None, progress: TrainProgress) -> Iterator[pa.Table]:
+    table, schema, settings, ranks = trained.table, trained.schema, trained.run.settings, trained.learner.ranks
+    labels = tuple(schema.labels)
     if not table.splits():
         raise InputError(f"table {table.path} has no samples")
     for name in table.splits() if split is None else (split,):
-        scored = scored_batches(learner, table, name, schema, settings, progress)
+        scored = scored_batches(trained.learner, table, name, schema, settings, progress)
         originals = _originals(table, name) if name in table.splits() else {}
-        for batch, logits_BL in scored:
-            yield _rows(batch, name, originals, logits_BL.double().numpy(), tuple(schema.labels))
+        if ranks.size == 1:
+            for batch, logits_BL in scored:
+                keys = {key: bits.numpy() for key, bits in batch.keys.items()}
+                yield _rows(keys, name, originals, logits_BL.double().numpy(), labels)
+            continue
+        parts = [{"logits": logits_BL.double().numpy(), **_keys(batch)} for batch, logits_BL in scored]
+        own = {what: np.concatenate([part[what] for part in parts]) for what in parts[0]}
+        whole = in_order(own, table, name, schema, settings, ranks)
+        if whole is not None:
+            keys = {what.removeprefix("key."): bits for what, bits in whole.items() if what != "logits"}
+            yield _rows(keys, name, originals, whole["logits"], labels)
+
+
+def _keys(batch: Batch) -> dict[str, np.ndarray]:
+    return {f"key.{name}": bits.numpy() for name, bits in batch.keys.items()}
 
 
 def _rows(
-    batch: Batch,
+    keys: dict[str, np.ndarray],
     split: str,
     originals: dict[str, tuple[np.ndarray, pa.Array]],
     logits: np.ndarray,
     labels: tuple[str, ...],
 ) -> pa.Table:
-    columns: dict[str, pa.Array] = {"split": pa.array([split] * batch.num_samples)}
+    columns: dict[str, pa.Array] = {"split": pa.array([split] * len(logits))}
     for key in KEYS:
-        if key in batch.keys:
-            bits = batch.keys[key].numpy()
+        if key in keys:
+            bits = keys[key]
             null = bits == NULL_ID
             if key in originals:
                 known, values = originals[key]

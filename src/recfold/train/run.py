@@ -4,6 +4,7 @@ settings.json     RunSettings
 schema.json       the effective schema: the table's with the run's transforms and table sizes
 run.json          format and recfold versions, the table and its manifest's checksum
 evaluation.json   of the validation split; of another one evaluation-SPLIT.json
+plan.json         of a run on several ranks: where its embedding tables lie
 journal.jsonl, tensorboard/, checkpoints/, throughput.json, offending-batch/
 """
 
@@ -23,6 +24,7 @@ from recfold.table import FoldedTable, open_table
 from recfold.train.settings import RunSettings, check_resumable
 
 FORMAT_VERSION = 1
+PLAN = "plan.json"
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
@@ -104,7 +106,7 @@ def forget_unstarted(path: Path) -> None:
     """Remove what a run wrote that failed before its first checkpoint; an offending batch stays to be looked at."""
     if saved_steps(path):
         return
-    for name in ("settings.json", "schema.json", "run.json", "journal.jsonl"):
+    for name in ("settings.json", "schema.json", "run.json", PLAN, "journal.jsonl"):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / "tensorboard", ignore_errors=True)
     shutil.rmtree(path / "checkpoints", ignore_errors=True)

@@ -16,6 +16,7 @@ from recfold.train.learner import Learner, resolve_device
 from recfold.train.loss import check_labels
 from recfold.train.popularity import Seen
 from recfold.train.progress import TrainProgress, silent
+from recfold.train.ranks import Ranks
 from recfold.train.settings import RunSettings
 
 
@@ -29,12 +30,21 @@ class Scored:
     keys: dict[str, np.ndarray]
 
 
-def reader_of(table: FoldedTable, split: str, schema: Schema, settings: RunSettings, *, order: str) -> Reader:
-    """The reader of a split with a run's batch size and read-ahead."""
+def reader_of(
+    table: FoldedTable,
+    split: str,
+    schema: Schema,
+    settings: RunSettings,
+    *,
+    order: str,
+    ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+) -> Reader:
+    """The reader of a split with a run's batch size and read-ahead, of one rank."""
     train, ahead = settings.train, settings.reader
     options = ahead.model_dump() | {"batch_size": train.batch_size, "order": order, "seed": train.seed}
     pin_memory = resolve_device(train.device).type == "cuda"
-    return Reader(table, split, ReaderSettings(**options, pin_memory=pin_memory), schema=schema)
+    own = ReaderSettings(**options, pin_memory=pin_memory)
+    return Reader(table, split, own, schema=schema, rank=ranks.rank, world_size=ranks.size)
 
 
 def scored_batches(
@@ -45,20 +55,21 @@ def scored_batches(
     settings: RunSettings,
     progress: TrainProgress = silent,
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Every batch of a split in time order with its logits [B, L] on the CPU.
+    """Every batch of a split in time order with its logits [B, L] on the CPU; with several ranks those of this one.
 
     Raises:
         InputError: the table has no such split, or no samples in it.
     """
     if split not in table.splits():
         raise InputError(f"table {table.path} has no {split} samples", expected=f"one of {', '.join(table.splits())}")
-    reader = reader_of(table, split, schema, settings, order="time")
-    total, done = sum(part.num_samples for part in table.parts(split)), 0
+    reader = reader_of(table, split, schema, settings, order="time", ranks=learner.ranks)
+    total, done = reader.num_samples, 0
     try:
-        for batch in reader:
+        for batch in reader.lockstep():
             yield batch, learner.score(batch).cpu()
             done += batch.num_samples
-            progress(f"score {split}", done, total)
+            if batch.num_samples:
+                progress(f"score {split}", done, total)
     finally:
         reader.close()
 
@@ -70,8 +81,11 @@ def score(
     schema: Schema,
     settings: RunSettings,
     progress: TrainProgress = silent,
-) -> Scored:
-    """Score a whole split; see `scored_batches`.
+) -> Scored | None:
+    """Score a whole split; see `scored_batches`. Several ranks each score a share, and the first gets all of them.
+
+    Returns:
+        The samples in time order; None on other ranks than the first.
 
     Raises:
         InputError: also where a label is null or outside [0, 1].
@@ -83,12 +97,40 @@ def score(
         batches.append((batch.labels, batch.weight, batch.keys))
     weights = [weight for _, weight, _ in batches if weight is not None]
     keys = batches[0][2] if batches else {}
-    return Scored(
-        torch.cat(logits).numpy(),
-        torch.cat([labels for labels, _, _ in batches]).to(torch.float64).numpy(),
-        torch.cat(weights).to(torch.float64).numpy() if weights else None,
-        {name: torch.cat([own[name] for _, _, own in batches]).numpy() for name in keys},
-    )
+    arrays = {
+        "logits": torch.cat(logits).numpy(),
+        "labels": torch.cat([labels for labels, _, _ in batches]).to(torch.float64).numpy(),
+        **({"weights": torch.cat(weights).to(torch.float64).numpy()} if weights else {}),
+        **{f"key.{name}": torch.cat([own[name] for _, _, own in batches]).numpy() for name in keys},
+    }
+    whole = in_order(arrays, table, split, schema, settings, learner.ranks)
+    if whole is None:
+        return None
+    found = {name.removeprefix("key."): array for name, array in whole.items() if name.startswith("key.")}
+    return Scored(whole["logits"], whole["labels"], whole.get("weights"), found)
+
+
+def in_order(
+    arrays: dict[str, np.ndarray],
+    table: FoldedTable,
+    split: str,
+    schema: Schema,
+    settings: RunSettings,
+    ranks: Ranks,
+) -> dict[str, np.ndarray] | None:
+    """What every rank has made of its share of a split, one entry a sample, in the order of one process.
+
+    Returns:
+        The arrays of all ranks on the first one; None on the others.
+    """
+    if ranks.size == 1:
+        return arrays
+    with reader_of(table, split, schema, settings, order="time", ranks=ranks) as reader:
+        parts = ranks.gather_arrays({**arrays, "place": reader.places()})
+    if parts is None:
+        return None
+    order = np.argsort(np.concatenate([part["place"] for part in parts]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in arrays}
 
 
 def key_rows(table: FoldedTable, split: str, wanted: Collection[str]) -> Iterator[pa.Table]:

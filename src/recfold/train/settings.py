@@ -153,6 +153,20 @@ class TrainSettings(Settings):
         return self
 
 
+class RankSettings(Settings):
+    """Several ranks.
+
+    Args:
+        timeout_s: how long a rank that does not answer is waited for. One that was killed is noticed at once.
+        codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        memory_gb: that embedding tables may take on each rank; None for what is free.
+    """
+
+    timeout_s: float = Field(default=600.0, gt=0)
+    codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
 class RunSettings(Settings):
     """A whole training run: what `settings.json` of the run holds."""
 
@@ -160,7 +174,11 @@ class RunSettings(Settings):
     train: TrainSettings = TrainSettings()
     tables: TableDefaults = TableDefaults()
     reader: ReadAhead = ReadAhead()
+    ranks: RankSettings = RankSettings()
 
+
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb")
+"""What changes nothing in what is trained."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")
 """What a resumed run may be given more of."""
@@ -172,11 +190,13 @@ def check_resumable(before: RunSettings, now: RunSettings) -> None:
     Raises:
         InputError: other settings differ, or epochs or steps became fewer; it lists them.
     """
-    old, new = _leaves(before.model_dump()), _leaves(now.model_dump())
+    old, new = setting_leaves(before.model_dump()), setting_leaves(now.model_dump())
     wrong = [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not (key in MAY_GROW and _grew(old[key], new[key]))
+        if old.get(key) != new.get(key)
+        and key not in MAY_CHANGE
+        and not (key in MAY_GROW and _grew(old[key], new[key]))
     ]
     if wrong:
         raise InputError(
@@ -191,11 +211,12 @@ def _grew(before: int | None, now: int | None) -> bool:
     return now is None or (before is not None and now > before)
 
 
-def _leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def setting_leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one dict with dotted names."""
     leaves: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict):
-            leaves |= _leaves(value, f"{prefix}{key}.")
+            leaves |= setting_leaves(value, f"{prefix}{key}.")
         else:
             leaves[prefix + key] = value
     return leaves

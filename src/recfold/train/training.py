@@ -3,6 +3,8 @@
 import dataclasses
 import platform
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,16 +12,24 @@ from typing import Any, Literal, cast
 import torch
 
 import recfold
-from recfold.checkpoint import latest, load, step_path
-from recfold.spec import InputError, Schema
+from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
+from recfold.plan import TableSize, load_plan, save_plan, search_plan
+from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
+from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
-from recfold.train.journal import Journal, truncate_journal
+from recfold.train.handshake import agree
+from recfold.train.journal import Journal, NoJournal, truncate_journal
+from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
+from recfold.train.memory import check_memory
 from recfold.train.progress import TrainProgress, silent
+from recfold.train.ranks import LostRank, Ranks, current_ranks
 from recfold.train.result import TrainResult
 from recfold.train.run import (
+    PLAN,
     Run,
+    TrainedOn,
     check_free,
     chosen_checkpoint,
     forget_unstarted,
@@ -33,6 +43,32 @@ from recfold.train.run import (
 from recfold.train.settings import RunSettings
 from recfold.train.throughput import measure_throughput
 
+
+@dataclass(frozen=True)
+class Start:
+    """What a run is to be.
+
+    Args:
+        path: its directory.
+        schema: the effective one.
+        sizes: of its embedding tables.
+        plan: where they lie.
+        notes: lines for whoever started it.
+    """
+
+    path: Path
+    table: FoldedTable
+    schema: Schema
+    settings: RunSettings
+    sizes: Mapping[str, TableSize]
+    plan: Plan
+    notes: tuple[str, ...] = ()
+
+    def as_run(self) -> Run:
+        trained_on = TrainedOn(table=str(self.table.path), table_checksum=self.table.manifest.checksum)
+        return Run(self.path, self.settings, self.schema, trained_on)
+
+
 PACKAGES = ("torch", "numpy", "pyarrow", "fbgemm-gpu-cpu", "fbgemm-gpu")
 
 
@@ -43,11 +79,15 @@ def train(
     settings: RunSettings | None = None,
     schema: Schema | None = None,
     resume: bool = False,
+    plan: Plan | None = None,
     progress: TrainProgress = silent,
 ) -> TrainResult:
     """Train a model, keep everything about it under `out`, and evaluate it on the validation split.
 
     Ctrl-C and SIGTERM stop after the current step, with a checkpoint.
+
+    In a process group every rank calls it with the same arguments: they train one model, each on its share of the
+    data, and all return; files are written by rank 0, and each rank's part of the checkpoints by itself.
 
     Args:
         table: the folded table.
@@ -56,62 +96,119 @@ def train(
         schema: transforms, embedding tables and label weights instead of the table's.
         resume: go on from the newest complete checkpoint, bit for bit (same machine, same number of threads). Only more
             epochs or steps may be asked for.
+        plan: where embedding tables lie; None for that of the run where it is for so many ranks, else one that is
+            searched for.
         progress: see `TrainProgress`.
     Raises:
         InputError: wrong settings or data; a directory that exists; a resumed run with other settings; a loss that is
-            not finite.
+            not finite; ranks that differ. On several ranks one of them raises it, the others `OtherRankFailed`.
     """
-    data, path = table_of(table), Path(out)
-    if resume:
-        own = settings or open_run(path).settings
-        run = resume_run(
-            path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
-        )
-        settings, chosen = run.settings, run.schema
-    else:
-        check_free(path)
-        settings = settings or RunSettings()
-        chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
-    with own_generators(settings.train.seed, settings.train.threads):
-        parts = parts_of(data, chosen, settings)
+    ranks = current_ranks()
+    started = ranks.together(lambda: _started(table, Path(out), settings, schema, resume, plan, ranks))
+    assert started is not None
+    return _run(started, resume, ranks, progress if ranks.is_first else silent)
+
+
+def _run(start: Start, resume: bool, ranks: Ranks, progress: TrainProgress) -> TrainResult:
+    job, own = agree(ranks, start), start.settings
+    device = resolve_device(own.train.device).type
+    fits = ranks.together(lambda: check_memory(start.plan, start.sizes, own.ranks.memory_gb, ranks, device))
+    with own_generators(own.train.seed, own.train.threads):
+        parts = ranks.together(lambda: parts_of(start.table, start.schema, own, ranks, start.plan))
+        assert parts is not None
         try:
             # only now, when all that can be wrong with the settings has been tried
-            if resume:
-                keep_settings(run)
-            else:
-                run = start_run(path, settings, chosen, data)
-            return _train(run, parts, resume, progress)
+            ranks.together(lambda: _prepare(start, resume), only_first=True)
+            return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, progress)
+        except LostRank:
+            raise  # to be gone on with
         except InputError:
-            if not resume:
-                forget_unstarted(path)
+            if not resume and ranks.is_first:
+                forget_unstarted(start.path)
             raise
         finally:
             parts.reader.close()
 
 
-def _train(run: Run, parts: Parts, resume: bool, progress: TrainProgress) -> TrainResult:
-    began = time.perf_counter()
-    found = latest(run.path) if resume else None
-    state = None if found is None else load(found.path)
-    step = 0 if found is None else found.step
+def _started(
+    table: FoldedTable | Path | str,
+    path: Path,
+    settings: RunSettings | None,
+    schema: Schema | None,
+    resume: bool,
+    plan: Plan | None,
+    ranks: Ranks,
+) -> Start:
+    """What a run is to be, nothing of it written yet."""
+    data = table_of(table)
     if resume:
+        own = settings or open_run(path).settings
+        run = resume_run(
+            path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
+        )
+        chosen, settings = run.schema, run.settings
+        if plan is None and (path / PLAN).exists():
+            kept = load_plan(path / PLAN)
+            plan = kept if kept.ranks == ranks.size else None
+    else:
+        check_free(path)
+        settings = settings or RunSettings()
+        chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
+    sizes = table_sizes(chosen, settings)
+    return Start(path, data, chosen, settings, sizes, plan or search_plan(sizes, ranks.size))
+
+
+def _prepare(start: Start, resume: bool) -> None:
+    """Make the directory of a new run, or write the settings of a resumed one, which may have grown."""
+    if resume:
+        keep_settings(start.as_run())
+    else:
+        start_run(start.path, start.settings, start.schema, start.table)
+    if start.plan.ranks > 1:
+        save_plan(start.plan, start.path / PLAN)
+
+
+def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainProgress) -> TrainResult:
+    began, ranks, run = time.perf_counter(), parts.learner.ranks, start.as_run()
+    found = _checkpoint(run, ranks) if resume else None
+    state = None if found is None else load(found.path, ranks.rank, verified=True)
+    step = 0 if found is None else found.step
+    if resume and ranks.is_first:
         truncate_journal(run.path, 0 if state is None else state["loop"]["journal_records"])
-    with Journal(run.path, purge_step=step if resume else None) as journal:
-        loop = Loop(run, parts, journal, progress)
+    writers = Writers(ranks.rank, ranks.size, job, run.settings.ranks.timeout_s)
+    with (
+        Journal(run.path, purge_step=step if resume else None) if ranks.is_first else NoJournal() as journal,
+        Writer(run.path, keep=run.settings.train.keep, writers=writers) as writer,
+    ):
+        loop = Loop(run, parts, journal, writer, progress)
         if state is not None:
             loop.load_state_dict(state)
         journal.write("resume" if resume else "start", step, **_circumstances(run, loop))
+        for line in start.notes:
+            loop.event(line)
         for line in () if found is None else found.skipped:
             loop.event(f"a damaged checkpoint was passed over: {line}")
         ended = loop.train()
-        result = _result(run, loop, ended)
+        result = _result(run, loop, ended, start.notes)
         if ended != "interrupted":
             result = _evaluated(result, run, loop, progress)
         journal.write("end", loop.step, reason=ended, seconds=time.perf_counter() - began)
+        ranks.wait_for_all()
     return result
 
 
-def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
+def _checkpoint(
+    run: Run, ranks: Ranks, choose: Callable[[Run], Found | None] = lambda run: latest(run.path)
+) -> Found | None:
+    """The checkpoint that rank 0 chooses, and has verified."""
+    found = ranks.together(lambda: choose(run), only_first=True)
+    said: Any = ranks.first(
+        None if found is None else [str(found.path), found.step, found.best_step, list(found.skipped)]
+    )
+    return None if said is None else Found(Path(said[0]), said[1], said[2], tuple(said[3]))
+
+
+def _result(run: Run, loop: Loop, ended: str, notes: tuple[str, ...]) -> TrainResult:
     messages = {
         "finished": f"trained {loop.step} steps",
         "early stopping": f"stopped early after {loop.step} steps; the best was step {loop.stopping.best_step}",
@@ -126,7 +223,7 @@ def _result(run: Run, loop: Loop, ended: str) -> TrainResult:
         ended=cast(Literal["finished", "early stopping", "interrupted"], ended),
         message=messages[ended],
         checkpoint=step_path(run.path, loop.step),
-        notes=loop.learner.assembled.tables.notes(),
+        notes=(*loop.learner.assembled.tables.notes(), *notes),
     )
 
 
@@ -134,13 +231,17 @@ def _evaluated(result: TrainResult, run: Run, loop: Loop, progress: TrainProgres
     """Add the final evaluation and the throughput, and keep both in the run's directory."""
     if "validation" in loop.table.splits():
         if run.settings.train.stop.metric is not None:
-            chosen = chosen_checkpoint(run)
-            loop.take_weights(chosen.step, load(chosen.path))
+            chosen = _checkpoint(run, loop.ranks, chosen_checkpoint)
+            assert chosen is not None
+            loop.take_weights(chosen.step, load(chosen.path, loop.ranks.rank, verified=True))
         evaluation = loop.evaluation(baselines=True)
-        write_json(run.path / "evaluation.json", evaluation.model_dump(mode="json"))
-        result = dataclasses.replace(result, evaluation=evaluation)
+        if evaluation is not None:
+            write_json(run.path / "evaluation.json", evaluation.model_dump(mode="json"))
+            result = dataclasses.replace(result, evaluation=evaluation)
     steps = run.settings.train.throughput_steps
-    if steps > 0:
+    if steps > 0 and loop.ranks.size > 1:
+        loop.event("throughput is measured in one process only")
+    elif steps > 0:
         throughput = measure_throughput(
             loop.table,
             run.settings,
@@ -163,6 +264,7 @@ def _circumstances(run: Run, loop: Loop) -> dict[str, Any]:
         "cpu": platform.processor() or platform.machine(),
         "kernels": dict(loop.learner.assembled.tables.kernels()),
         "total_steps": loop.total_steps,
+        "ranks": loop.ranks.size,
     }
 
 

@@ -1,0 +1,516 @@
+"""Every embedding table over the ranks of a group behind one call.
+
+A step, top to bottom in one forward:
+
+    cut      each feature's distinct lists at the shards that they belong to     route.py
+    ask      sizes to every rank, then ids                                       exchange.py, recfold.comm
+    look up  what all ranks asked for, each table in one call                    local_shards.py
+    answer   rows to every rank                                                  exchange.py
+    add      row shards, join column shards: the outputs of one process          below
+
+and its backward: gradients to the ranks that hold the rows, one update per table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from recfold.comm import Exchange, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
+from recfold.embed import exchange
+from recfold.embed.bags import Bags, check_bags, check_reads, check_together
+from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
+from recfold.embed.field_sums import as_weighted, check_field_sums
+from recfold.embed.kernel_choice import KernelName
+from recfold.embed.layout import Layout
+from recfold.embed.local_shards import LocalShards, join_parts
+from recfold.embed.ops import lengths_U1
+from recfold.embed.partial_sums import PartialSums
+from recfold.embed.pieces import Piece
+from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
+from recfold.embed.resolved_table import ResolvedTable, resolve
+from recfold.embed.route import Part, cut_bags
+from recfold.embed.shard_state import ShardState, load_shards
+from recfold.optim import Joined
+from recfold.spec import FieldSum, InputError, Plan, Read, TableSpec, xxh64_strings
+
+
+@dataclass(eq=False)
+class Lookup:
+    """A step under way: what this rank asked, what it was asked, and what it answered.
+
+    Args:
+        bags: of this rank.
+        trains: whether a backward follows.
+        parts: (piece, feature) -> what this rank asks for.
+        requests: to each rank.
+        replicas: of replicated tables.
+        sizes: what each rank announced to this one.
+        ids: the exchange of ids, under way.
+        asked: requests of each rank, oneself included.
+        joined, sums: what each own piece looked up for all ranks in their order, and the rows.
+        home: feature -> rows of replicated tables.
+        answers: rows for each rank.
+        wanted: numbers of rows that each rank gives to this one.
+        rows: the exchange of rows, under way.
+    """
+
+    bags: Mapping[str, Bags]
+    trains: bool
+    parts: Mapping[tuple[Piece, str], Part]
+    requests: Sequence[Request]
+    replicas: ReplicasStep
+    sizes: Sequence[Sizes] = ()
+    ids: Exchange | None = None
+    asked: Sequence[Request] = ()
+    joined: Sequence[Joined] = ()
+    sums: Sequence[Tensor] = ()
+    home: Mapping[str, Tensor] = field(default_factory=dict)
+    answers: Sequence[Sequence[Tensor]] = ()
+    wanted: Sequence[Sequence[int]] = ()
+    rows: Exchange | None = None
+
+
+class ShardedTables(nn.Module):
+    """`EmbeddingTables` over ranks: the same outputs, updates and weights as one process that has the ranks' batches
+    one after the other.
+
+    Every rank of the group makes the same calls in the same order: a forward, and in training one backward through at
+    least one output. A rank that has no batch calls `serve()` instead. The loss of all ranks is the sum over ranks.
+    Exchanges of a step travel over `group`: give it one that nothing else uses.
+
+    Args:
+        tables, reads, kernel, optimizer, learning_rate, eps, weight_decay, beta1, beta2, seed, device, dtype, together:
+            as in `EmbeddingTables`, the same on every rank.
+        plan: which rank holds what.
+        group: None for the default group.
+        codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        field_sums: features that are given as their sum only: each rank adds up those that it holds.
+    Raises:
+        InputError: the same on every rank: a plan of other tables or another number of ranks, a wrong read or setting,
+            or ranks that do not agree.
+
+    Attributes:
+        wire: counts the bytes that this rank sends, by kind, and the time that it waits for others.
+        peers: this rank in the group.
+        layout: tables, reads and pieces over the ranks.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, TableSpec],
+        reads: Sequence[Read],
+        *,
+        plan: Plan,
+        group: dist.ProcessGroup | None = None,
+        codec: str = "fp32",
+        kernel: KernelName = "auto",
+        optimizer: str = "rowwise_adagrad",
+        learning_rate: float = 0.01,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        together: Mapping[str, str] | None = None,
+        field_sums: Sequence[FieldSum] = (),
+    ) -> None:
+        super().__init__()
+        self.device = torch.device(device)
+        self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
+        self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
+        defaults = {
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "beta1": beta1,
+            "beta2": beta2,
+        }
+        self._codec_name, self._seed = codec, seed
+        resolved = self._resolve_together(tables, defaults, dtype, field_sums, together or {})
+        self._codec = codec_named(codec)
+        self._together = dict(together or {})
+        self.layout = Layout(plan, resolved, self.reads, self.peers.rank)
+        slots = self.layout.slots
+        self._partial = PartialSums(slots, field_sums, self.peers.rank)
+        unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
+        self._outputs = (*unsummed, *self._partial.outputs)
+        self._row_types_on = [self._partial.row_types(rank) for rank in range(self.peers.ranks)]
+        self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
+        self._replicas = Replicas(slots.replicated, slots.reads, self.device, seed)
+        problem = ""
+        try:
+            self._local = LocalShards(slots, self.peers, kernel, self._together, seed)
+        except InputError as error:
+            problem = str(error)
+        stop_together(problem, group, self.device)
+        # autograd runs a backward only for something that requires a gradient
+        self._anchor = torch.zeros((), requires_grad=True)
+
+    def forward(self, bags: Mapping[str, Bags]) -> dict[str, Tensor]:
+        """Look up every read of this rank's batch.
+
+        Args:
+            bags: feature -> its bags; exactly the features that are read; of any number of lists, 0 included.
+        Returns:
+            feature -> [U, D] or [V, D], as from `EmbeddingTables`; a field sum in place of its features.
+        Raises:
+            InputError: on every rank, where one has bags that are missing or malformed, or an id outside its table.
+        """
+        lookup = self.begin(bags)
+        self.answer(lookup)
+        return self.finish(lookup)
+
+    def begin(self, bags: Mapping[str, Bags]) -> Lookup:
+        """Start a forward: ids travel until `answer`. It may be called before the backward of the step before, if all
+        ranks do so."""
+        trains = self.training and torch.is_grad_enabled()
+        problem = self._problem(bags)
+        lookup = self._cut(self.empty_bags() if problem else bags, trains)
+        peers, device = self.peers, self.device
+        status = FAILED if problem else TRAINS if trains else EVALUATES
+        messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
+        expected = [4 * exchange.num_sizes(self.layout.slots, peers.rank)] * peers.ranks
+        received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
+        received[peers.rank] = messages[peers.rank].view(torch.uint8)
+        lookup.sizes = [exchange.read_sizes(message, len(self.layout.modes_here)) for message in received]
+        if any(sizes.status != status or problem for sizes in lookup.sizes):
+            stop_together(problem, peers.group, device)
+            raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
+        outgoing = [exchange.request_parts(request) for request in lookup.requests]
+        expected = [exchange.request_bytes(sizes, self.layout.modes_here) for sizes in lookup.sizes]
+        lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
+        return lookup
+
+    def answer(self, lookup: Lookup) -> None:
+        """Look up what all ranks asked for: rows travel until `finish`, which does this where it was not called."""
+        assert lookup.ids is not None
+        peers, layout = self.peers, self.layout
+        lookup.asked = [
+            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, layout.modes_here)
+            for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
+        ]
+        counts = [layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
+        lookup.joined = self._join(lookup.asked)
+        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
+        lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
+        if self._partial:
+            lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
+        lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
+        message = peers.message_of_rows(
+            "vectors", lookup.answers, self._codec.vectors, self._row_types_on, lookup.wanted
+        )
+        lookup.rows = all_to_all(message, peers.group, self.wire)
+
+    def finish(self, lookup: Lookup) -> dict[str, Tensor]:
+        """The rows of a lookup that `begin` started."""
+        if lookup.rows is None:
+            self.answer(lookup)
+        assert lookup.rows is not None
+        lookup.home = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
+        found: list[Sequence[Tensor]] = []
+        for rank, message in enumerate(lookup.rows.wait()):
+            types, counts = self._row_types_on[rank], lookup.wanted[rank]
+            is_own = rank == self.peers.rank
+            found.append(
+                lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
+            )
+        lookup.answers = ()
+        outputs = {**lookup.home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
+        ordered = [outputs[name] for name in self._outputs]
+        if lookup.trains:
+            ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered))
+        return dict(zip(self._outputs, ordered, strict=True))
+
+    def serve(self) -> None:
+        """Take part in a step without a batch: look up and update for the other ranks."""
+        outputs = self(self.empty_bags())
+        if self.training and torch.is_grad_enabled():
+            torch.autograd.backward([rows.sum() for rows in outputs.values()])
+
+    def empty_bags(self) -> dict[str, Bags]:
+        """Bags of a rank without samples."""
+        none, first = (torch.zeros(count, dtype=torch.int64, device=self.device) for count in (0, 1))
+        return {read.feature: Bags(none, first) for read in self.reads}
+
+    def update_(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> None:
+        """The backward of a forward: send gradients to the rows, update each touched row once.
+
+        Args:
+            grads: of each output; None is zero.
+        """
+        peers, row_format = self.peers, self._codec.gradients
+        of_outputs = self._filled(lookup, grads)
+        by_feature = self._grads_of_sums(lookup, of_outputs)
+        own_replicas = self._replicas.sum_grads(lookup.replicas, by_feature)
+        outgoing = [
+            [*self._grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
+            for rank in range(peers.ranks)
+        ]
+        here = self._row_types_on[peers.rank] + self._replica_types
+        counts = [
+            self._partial.rows_wanted(request, peers.rank) + [len(rows) for rows in request.touched]
+            for request in lookup.asked
+        ]
+        message = peers.message_of_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
+        under_way = all_to_all(message, peers.group, self.wire)
+        received = [
+            exchange.read_rows(part, row_format, here, own) if rank != peers.rank else []
+            for rank, (part, own) in enumerate(zip(under_way.wait(), counts, strict=True))
+        ]
+        num_pieces, num_sharded = len(self._local.pieces), len(self._row_types_on[peers.rank])
+        # what stays is not rounded; but replicas must see the same numbers on every rank
+        own_replicas = [round_trip(row_format, grad_TD) for grad_TD in own_replicas]
+        received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
+        by_rank = received if not self._partial else self._spread(lookup, received)
+        grads_here = [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)]
+        self._local.update_(lookup.sums, grads_here)
+        if self._local.columns is not None:
+            places = self._local.column_places
+            self._local.columns.update_([grads_here[p] for p in places], [lookup.joined[p] for p in places])
+        if self._replicas.tables:
+            self._replicas.update_([own.touched for own in lookup.asked], [own[num_sharded:] for own in received])
+
+    def shards(self) -> tuple[ShardState, ...]:
+        """What training changes on this rank, live: its shards, and every replicated table."""
+        return (*self._local.shards(), *self._replicas.shards())
+
+    def load_shards(self, found: Iterable[ShardState]) -> None:
+        """Fill this rank's shards from rectangles of any plan that cover them.
+
+        Args:
+            found: taken one at a time; what is not of this rank is passed over.
+        Raises:
+            InputError: another update rule or dtype, or rows that no rectangle holds; part of it may be loaded then.
+        """
+        load_shards(self.shards(), found)
+
+    def state(self) -> dict[str, Tensor]:
+        """`shards()` as flat names: `<table>[rows,columns].weight` and what the update rule keeps."""
+        return {f"{own.name}.{name}": tensor for own in self.shards() for name, tensor in own.tensors.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a `state()` of the same rank and plan in.
+
+        Raises:
+            InputError: of other shards, shapes or dtypes; nothing is changed then.
+        """
+        own = self.state()
+        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or extra:
+            raise InputError(
+                "the state belongs to other shards or another update rule",
+                got=f"without {missing[0]!r}" if missing else f"with {extra[0]!r}",
+                todo="load another plan's with load_shards",
+            )
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
+                raise InputError(
+                    f"the state's {name!r} does not fit its shard",
+                    got=f"{state[name].dtype} {tuple(state[name].shape)}",
+                    expected=f"{tensor.dtype} {tuple(tensor.shape)}",
+                )
+        for name, tensor in own.items():
+            tensor.copy_(state[name].detach())
+
+    def kernels(self) -> dict[str, str]:
+        """Shard or replicated table of this rank -> the kernel that serves it."""
+        return {**self._local.kernels(), **{own.name: "torch" for own in self._replicas.tables}}
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines that say which kernel serves which shards of this rank, and why."""
+        return self._local.notes()
+
+    def extra_repr(self) -> str:
+        return "; ".join(self.notes())
+
+    def _resolve_together(
+        self,
+        tables: Mapping[str, TableSpec],
+        defaults: dict[str, Any],
+        dtype: torch.dtype | None,
+        field_sums: Sequence[FieldSum],
+        together: Mapping[str, str],
+    ) -> dict[str, ResolvedTable]:
+        """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
+        resolved: dict[str, ResolvedTable] = {}
+        problem, peers = "", self.peers
+        try:
+            check_reads(tables, self.reads)
+            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+            self.plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, peers.ranks)
+            codec_named(self._codec_name)
+            check_field_sums(field_sums, self.reads, resolved, together, self.plan)
+        except InputError as error:
+            problem = str(error)
+        stop_together(problem, peers.group, self.device)
+        facts = [own.fingerprint() for own in resolved.values()]
+        text = "|".join([self.plan.to_json(), *facts, f"{self.reads} {field_sums} {self._codec_name} {self._seed}"])
+        digests = gather_texts(f"{int(xxh64_strings([text])[0]):016x}", peers.group, self.device)
+        others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+        if others:
+            raise InputError(
+                f"rank {others[0]} has other tables, reads, plan, codec or seed than rank 0",
+                todo="start every rank with the same files and settings",
+            )
+        return resolved
+
+    def _problem(self, bags: Mapping[str, Bags]) -> str:
+        try:
+            check_bags(self.reads, bags, {name: own.rows for name, own in self.layout.tables.items()}, self.device)
+            check_together(self.reads, bags, self._together)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
+        parts: dict[tuple[Piece, str], Part] = {}
+        for table, reads in self.layout.slots.reads.items():
+            for read in reads:
+                cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
+                for block, cuts in zip(self.layout.blocks[table], self.layout.cuts[table], strict=True):
+                    if cuts not in cut:
+                        dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
+                        own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
+                        cut[cuts] = cut_bags(_typed(own, dtype), read.mode, cuts, keep_empty=is_summed)
+                    parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
+        replicas = self._replicas.begin(bags, trains)
+        touched = replicas.rows()
+        requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
+        return Lookup(bags, trains, parts, requests, replicas)
+
+    def _join(self, asked: Sequence[Request]) -> list[Joined]:
+        joined, first = [], 0
+        for piece in self._local.pieces:
+            stop = first + len(self.layout.slots.reads[piece.table.name])
+            parts = [part for request in asked for part in request.parts[first:stop]]
+            joined.append(join_parts(parts, piece.local.out_dtype))
+            first = stop
+        return joined
+
+    def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
+        """Outputs from the rows of every piece: row shards are added in the order of their rows."""
+        outputs: dict[str, Tensor] = {}
+        by_piece = {
+            piece: rows
+            for own, answer in zip(self.layout.pieces_on, found, strict=True)
+            for piece, rows in zip(own, answer, strict=False)
+        }
+        for table, blocks in self.layout.blocks.items():
+            reads = [read for read in self.layout.slots.reads[table] if read.feature not in self._partial]
+            for block in blocks if reads else ():
+                for piece in block:
+                    parts = [lookup.parts[piece, read.feature] for read in reads]
+                    rows = by_piece[piece].split([part.num_bags for part in parts])
+                    for read, part, own in zip(reads, parts, rows, strict=True):
+                        _add_(outputs, read, lookup.bags[read.feature], piece, part, own)
+            for read in reads if blocks else ():
+                if read.mode == "mean":
+                    rows_UD = outputs[read.feature]
+                    outputs[read.feature] = rows_UD / lengths_U1(lookup.bags[read.feature], rows_UD.dtype)
+        return outputs
+
+    def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Gradients of the rows of each own piece from each rank."""
+        counts = [self.layout.bags_by_piece(request, self.peers.rank) for request in lookup.asked]
+        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self.peers.ranks)
+        return [
+            self._partial.spread(rows, request, own)
+            for rows, request, own in zip(answered, lookup.asked, received, strict=True)
+        ]
+
+    def _filled(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Gradient of each output; zeros where the loss does not use it."""
+        filled = {}
+        for name, grad in zip(self._outputs, grads, strict=True):
+            if grad is None:
+                read = self.layout.read_of[self._partial.first_feature(name)]
+                table = self.layout.tables[read.table]
+                rows = lookup.bags[read.feature].num_bags(read.mode)
+                grad = torch.zeros(rows, table.dim, dtype=table.out_dtype, device=self.device)
+            filled[name] = grad
+        return filled
+
+    def _grads_of_sums(self, lookup: Lookup, of_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of the sums of rows of each feature that does not leave its rank added up with others."""
+        by_feature = {}
+        for read in self.reads:
+            if read.feature not in self._partial:
+                grad = of_outputs[read.feature]
+            elif read.feature in lookup.home:
+                grad = self._partial.grad_of(read.feature, lookup.home[read.feature], of_outputs)
+            else:
+                continue
+            by_feature[read.feature] = of_sums(read, lookup.bags[read.feature], grad)
+        return by_feature
+
+    def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
+        """Gradients of the rows of each piece of a rank."""
+        outgoing = []
+        for piece in self.layout.pieces_on[rank]:
+            parts = []
+            for read in self.layout.slots.reads[piece.table.name]:
+                if read.feature in self._partial:
+                    continue
+                grad = by_feature[read.feature]
+                index = lookup.parts[piece, read.feature].index
+                grad = grad if piece.is_whole else grad[:, slice(*piece.shard.columns)]
+                parts.append(grad if index is None else grad.index_select(0, index))
+            if not parts:
+                parts.append(torch.empty(0, piece.local.dim, dtype=piece.local.out_dtype, device=self.device))
+            outgoing.append(torch.cat(parts) if len(parts) > 1 else parts[0])
+        return outgoing
+
+
+class _Outputs(torch.autograd.Function):
+    """Outputs of a lookup, whose backward is its update."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, tables: ShardedTables, lookup: Lookup, rows: list[Tensor]) -> Any:
+        ctx.tables, ctx.lookup = tables, lookup
+        ctx.set_materialize_grads(False)
+        return tuple(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
+        ctx.tables.update_(ctx.lookup, grads)
+        return None, None, None, None
+
+
+def _typed(bags: Bags, dtype: torch.dtype) -> Bags:
+    """Bags whose weights are of the type of the rows: they travel as they are."""
+    if bags.weights is None or bags.weights.dtype == dtype:
+        return bags
+    return Bags(bags.values, bags.offsets, bags.weights.to(dtype))
+
+
+def _by_rank(sums: Sequence[Tensor], counts: Sequence[Sequence[int]], ranks: int) -> list[list[Tensor]]:
+    """Rows of each piece, cut into those of each rank.
+
+    Args:
+        counts: [rank][piece] rows.
+    """
+    cut = [own.split([counts[rank][place] for rank in range(ranks)]) for place, own in enumerate(sums)]
+    return [[own[rank] for own in cut] for rank in range(ranks)]
+
+
+def _add_(outputs: dict[str, Tensor], read: Read, bags: Bags, piece: Piece, part: Part, rows: Tensor) -> None:
+    """Put a piece's rows where they belong in the output of a read."""
+    if part.index is None and piece.is_whole:
+        outputs[read.feature] = rows
+        return
+    if read.feature not in outputs:
+        outputs[read.feature] = rows.new_zeros(bags.num_bags(read.mode), piece.table.dim)
+    columns = outputs[read.feature][:, slice(*piece.shard.columns)]
+    if part.index is None:
+        columns.copy_(rows)
+    else:
+        columns.index_add_(0, part.index, rows)

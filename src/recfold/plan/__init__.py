@@ -1,0 +1,9 @@
+"""Finds a plan: which rank holds which rectangle of which embedding table; says what it costs, and why none fits."""
+
+from recfold.plan.explain import RankShare, shares
+from recfold.plan.files import load_plan, save_plan
+from recfold.plan.fits import check_fits
+from recfold.plan.searches import SEARCHERS, search_plan
+from recfold.plan.sizes import TableSize
+
+__all__ = ["SEARCHERS", "RankShare", "TableSize", "check_fits", "load_plan", "save_plan", "search_plan", "shares"]

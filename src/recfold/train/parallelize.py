@@ -1,0 +1,136 @@
+"""What changes where several ranks train one model: the only file that knows both the model and the plan.
+
+Tables lie as the plan says (`ShardedTables`). The dense part is whole on every rank; its gradients are summed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from recfold.checkpoint import Piece, StoredTensors
+from recfold.embed import EmbeddingTables, ShardedTables, ShardState
+from recfold.plan import TableSize, search_plan
+from recfold.spec import InputError, Plan
+from recfold.train.assemble import MakeTables, Tables
+from recfold.train.gradients import GradientSums
+from recfold.train.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How a learner is spread over ranks.
+
+    Args:
+        ranks: over which.
+        plan: where its tables lie; None for one rank.
+        make_tables: builds the tables of this rank.
+    """
+
+    ranks: Ranks
+    plan: Plan | None
+    make_tables: MakeTables
+
+    def over_ranks(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
+        """Spread the dense part.
+
+        Args:
+            parameters: of the model, those that are trained.
+        Returns:
+            What is called after each backward: it makes every gradient that of all ranks.
+        Raises:
+            InputError: the model has a module whose result depends on the whole batch of all ranks.
+        """
+        if self.ranks.size == 1:
+            return _nothing
+        for name, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                raise InputError(
+                    f"module {name!r} normalises over the batch of one rank", todo="train this model on one rank"
+                )
+        return GradientSums(parameters, self.ranks).finish
+
+    def saved_tables(self, tables: Tables) -> dict[str, Any]:
+        """What this rank saves: whole tensors where one process has them, else `Piece`s, each box on one rank."""
+        if self.plan is None:
+            return dict(tables.state())
+        saved: dict[str, Any] = {}
+        replicated = [name for name, placed in self.plan.tables.items() if placed.replicated]
+        for shard in cast(ShardedTables, tables).shards():
+            # every rank has all of a replicated table: each saves every so many of them
+            if shard.table in replicated and replicated.index(shard.table) % self.ranks.size != self.ranks.rank:
+                continue
+            placed = self.plan.tables[shard.table]
+            for kept, tensor in shard.tensors.items():
+                start = (shard.rows[0], shard.columns[0])
+                if any(start[tensor.dim() :]):
+                    continue  # one number a row, or a table, of which the first shard of a row, or table, tells
+                name = f"{shard.table}.{kept}@{start[0]},{start[1]}"
+                saved[name] = Piece(tensor, (placed.rows, placed.dim)[: tensor.dim()], start[: tensor.dim()])
+        return saved
+
+    def load_tables(self, tables: Tables, saved: Mapping[str, Tensor]) -> None:
+        """Copy in what any number of ranks has saved under any plan.
+
+        Args:
+            saved: tensors, or the `StoredTensors` of a checkpoint, of which each rank reads what it holds.
+        Raises:
+            InputError: other tables, another update rule, shapes or dtypes.
+        """
+        if self.plan is None:
+            tables.load_state(dict(saved))
+            return
+        own = cast(ShardedTables, tables)
+        own.load_shards(_boxes(own, self.plan, saved))
+
+
+def parallelize(
+    ranks: Ranks, sizes: Mapping[str, TableSize], plan: Plan | None = None, *, codec: str = "fp32"
+) -> Parallel:
+    """How a learner is spread over `ranks`.
+
+    Args:
+        sizes: of its tables.
+        plan: None for one that is searched for.
+        codec: how rows and their gradients travel.
+    Raises:
+        InputError: a plan of another number of ranks or other tables.
+    """
+    if plan is not None:
+        plan.check_tables({name: (size.rows, size.dim) for name, size in sizes.items()}, ranks.size)
+    if ranks.size == 1:
+        return Parallel(ranks, None, EmbeddingTables)
+    plan = plan or search_plan(sizes, ranks.size)
+    return Parallel(ranks, plan, partial(ShardedTables, plan=plan, group=ranks.tables_group, codec=codec))
+
+
+def _boxes(tables: ShardedTables, plan: Plan, saved: Mapping[str, Tensor]) -> Iterator[ShardState]:
+    """Of everything that this rank holds, what was saved."""
+    shapes = {name: own.shape for name, own in (saved.stored if isinstance(saved, StoredTensors) else saved).items()}
+    for shard in tables.shards():
+        placed, found = plan.tables[shard.table], {}
+        names = {name for name in shapes if name.rpartition(".")[0] == shard.table}
+        for kept, tensor in shard.tensors.items():
+            name = f"{shard.table}.{kept}"
+            whole = (placed.rows, placed.dim)[: tensor.dim()]
+            if name not in names or tuple(shapes[name]) != whole:
+                raise InputError(
+                    f"the checkpoint does not fit table {shard.table!r}",
+                    got=str(tuple(shapes[name])) if name in names else ", ".join(sorted(names)) or "nothing of it",
+                    expected=f"{name} of shape {whole}",
+                )
+            start = (shard.rows[0], shard.columns[0])[: tensor.dim()]
+            found[kept] = _box(saved, name, start, tuple(tensor.shape))
+        yield ShardState(shard.table, shard.rows, shard.columns, found)
+
+
+def _box(saved: Mapping[str, Tensor], name: str, start: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    if isinstance(saved, StoredTensors):
+        return saved.stored[name].box(start, shape)
+    return saved[name][tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))]
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,49 @@
+import pytest
+
+from recfold.embed import choose_field_sums
+from recfold.embed.choose_sums import wire_bytes_of_feature, wire_bytes_of_sum
+from recfold.spec import FieldSum, Placement, Plan, Read, Topology, column_wise, replicated, row_wise, table_wise
+
+NAMES = ("a", "b", "c")
+
+
+def plan_of(*placed: Placement, ranks: int = 2) -> Plan:
+    return Plan(topology=Topology(ranks=ranks), tables=dict(zip(NAMES, placed, strict=True)))
+
+
+def reads(mode: str = "sum") -> list[Read]:
+    return [Read(feature=name, table=name, mode=mode) for name in NAMES]  # type: ignore[arg-type]
+
+
+def chosen(plan: Plan, *, squares: bool = False, mode: str = "sum", ids: float = 1.0) -> bool:
+    candidate = FieldSum(name="abc", features=NAMES, squares=squares)
+    return bool(choose_field_sums([candidate], reads(mode), plan, dict.fromkeys(NAMES, ids)))
+
+
+@pytest.mark.parametrize("squares, ranks_held", [(False, 1), (False, 2), (True, 1), (True, 2)])
+def test_tables_of_one_rank_are_added_up_if_that_is_fewer_vectors(squares: bool, ranks_held: int) -> None:
+    plan = plan_of(table_wise(8, 16, rank=0), table_wise(8, 16, rank=0), table_wise(8, 16, rank=ranks_held - 1))
+    assert chosen(plan, squares=squares) == (ranks_held * (2 if squares else 1) < len(NAMES))
+
+
+def test_bytes_are_those_of_the_wire() -> None:
+    """Half of the lists are remote; 3 lengths and 3 rows there and back, or 3 lengths and one sum."""
+    plan = plan_of(*[table_wise(8, 4, rank=1)] * 3)
+    assert sum(wire_bytes_of_feature(read, plan, 2.0) for read in reads()) == 0.5 * 3 * (4 + 32)
+    both = FieldSum(name="abc", features=NAMES)
+    assert wire_bytes_of_sum(both, reads(), plan, dict.fromkeys(NAMES, 2.0)) == 0.5 * (3 * 4 + 32)
+    assert wire_bytes_of_sum(both, reads("mean"), plan, dict.fromkeys(NAMES, 2.0)) == 0.5 * (3 * 4 + 32 + 3 * 8)
+
+
+def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:
+    plan = plan_of(*[row_wise(8, 4, ranks=range(4))] * 3, ranks=4)
+    assert wire_bytes_of_feature(reads()[0], plan, 1.0) == pytest.approx(0.75 * 36)
+    assert wire_bytes_of_feature(reads()[0], plan, 50.0) == pytest.approx(0.75 * 36 * 4, rel=1e-5)
+    assert not chosen(plan, ids=1.0)  # three rows for three features against a sum from each of four ranks
+    assert chosen(plan, ids=50.0)
+
+
+def test_squares_need_whole_rows_and_replicas_send_nothing() -> None:
+    assert not chosen(plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), squares=True, ids=50.0)
+    assert chosen(plan_of(*[column_wise(8, 16, ranks=range(2))] * 3), squares=True)
+    assert not chosen(plan_of(*[replicated(8, 16)] * 3))
