@@ -31,7 +31,7 @@ class LearnerSide:
         return self.learner.step_prepared(prepared).loss
 
     def state(self) -> dict[str, Tensor]:
-        return self.learner.assembled.tables.state()
+        return dict(self.learner.assembled.tables.state())
 
 
 class EncodersOnly(nn.Module):
