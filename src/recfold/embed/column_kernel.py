@@ -73,8 +73,9 @@ class ColumnKernel:
         sums: list[Tensor] = []
         for place, touched in enumerate(found):
             grad_TD = sum_touched(grads[place].contiguous(), touched, 0, len(touched.rows_T))
-            old_TD = weights[place].index_select(0, touched.rows_T).to(grad_TD.dtype)
-            decay_(old_TD, grad_TD, self.tables[place].settings)
+            if self.tables[place].settings.weight_decay != 0.0:
+                old_TD = weights[place].index_select(0, touched.rows_T).to(grad_TD.dtype)
+                decay_(old_TD, grad_TD, self.tables[place].settings)
             sums.append(grad_TD)
         rows = [touched.rows_T for touched in found]
         squares = [vector_norm(grad_TD, dim=1).square_() for grad_TD in sums]

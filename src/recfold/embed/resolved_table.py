@@ -91,19 +91,12 @@ def initialise_shard_(weight: Tensor, table: ResolvedTable, shard: Shard, seed: 
     (first_row, stop_row), (first_column, stop_column) = shard.rows, shard.columns
     generator = torch.Generator().manual_seed(int(xxh64_strings([f"{seed}:{table.name}"])[0]))
     first, stop = first_row * table.dim, stop_row * table.dim
-    flat = weight.view(-1)
+    started, row = torch.empty(0), 0  # of a row whose other part is in the next block
     for start in range(0, stop, DRAWN_AT_ONCE):
         size = min(DRAWN_AT_ONCE, table.rows * table.dim - start)
         drawn = torch.empty(size).uniform_(-table.init, table.init, generator=generator)
-        low, high = max(start, first), min(start + size, stop)
-        if low >= high:
-            continue
-        drawn = drawn[low - start : high - start]
-        if shard.dim == table.dim:
-            flat[low - first : high - first].copy_(drawn)
-            continue
-        cells = torch.arange(low, high)
-        column = cells % table.dim
-        kept = ((column >= first_column) & (column < stop_column)).nonzero().squeeze(1)
-        places = (cells[kept] // table.dim - first_row) * shard.dim + column[kept] - first_column
-        flat[places.to(weight.device)] = drawn[kept].to(weight.dtype).to(weight.device)
+        drawn = torch.cat([started, drawn[max(first - start, 0) : stop - start]])
+        num_rows = len(drawn) // table.dim
+        rows = drawn[: num_rows * table.dim].view(num_rows, table.dim)
+        weight[row : row + num_rows].copy_(rows[:, first_column:stop_column])
+        started, row = drawn[num_rows * table.dim :], row + num_rows
