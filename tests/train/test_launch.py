@@ -161,7 +161,7 @@ def free_port() -> Callable[[], int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks under /proc")
 def test_a_job_goes_on_after_any_number_of_kills(folded: Path, tmp_path: Path) -> None:
     """A random rank is killed at a random moment, during steps and saves, again and again."""
-    long = ("train.epochs=60", "train.checkpoint_every=3", "train.eval_every=never")
+    long = (f"train.epochs={max(KILLS // 2, 4)}", "train.checkpoint_every=3", "train.eval_every=never")
     straight = start(*train_arguments(folded, tmp_path / "straight", *long))
     straight.communicate(timeout=600)
     rng, run = random.Random(0), tmp_path / "killed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class Tables(Protocol):
 
     def train(self, mode: bool = True) -> object: ...
 
-    def state(self) -> Mapping[str, Any]: ...
+    def state(self) -> dict[str, Tensor]: ...
 
     def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
