@@ -49,7 +49,8 @@ def ebnerd(real_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> FoldedT
 def test_ebnerd_beats_popularity_inside_requests(
     ebnerd: FoldedTable, settings: Callable[..., RunSettings], tmp_path: Path
 ) -> None:
-    own = settings("model.name=dlrm", "train.batch_size=1024", 'train.dense.options={"lr": 0.003}')
+    # a small rate of the tables: with larger ones an epoch's AUC differs by 0.02 from seed to seed
+    own = settings("model.name=dlrm", "train.batch_size=1024", "tables.learning_rate=0.003")
     found = trained(ebnerd, tmp_path / "run", own)
     assert found.model.requests > 20_000
     for baseline in found.baselines.values():
