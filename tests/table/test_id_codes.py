@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recfold.spec import InputError
@@ -14,6 +14,8 @@ INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 NEAR = st.integers(-50, 50)
 
 
+@example(ids=[-9_223_372_036_853_727_232], frequent=[0, 1], low=-9_223_372_036_854_775_807)
+@example(ids=[-2], frequent=[0, 1], low=-9_223_372_036_854_775_807)
 @given(
     ids=st.lists(NEAR) | st.lists(INT64),
     frequent=st.lists(NEAR, unique=True, max_size=6) | st.lists(INT64, unique=True, max_size=6),

@@ -47,9 +47,8 @@ class IdCoding:
             return codes
         if int(codes.min()) >= 0 and int(codes.max()) < max(_FEW, len(codes)):
             code_of = np.arange(k, k + int(codes.max()) + 1)
-            place = self.frequent - self.low
-            here = place < len(code_of)
-            code_of[place[here]] = np.flatnonzero(here)
+            here = self.frequent <= int(wide.max())  # the difference of others may be no int64
+            code_of[self.frequent[here] - self.low] = np.flatnonzero(here)
             return code_of[codes]
         codes[codes >= 0] += k
         if k:
@@ -68,7 +67,7 @@ class IdCoding:
         table = np.append(self.frequent, 0).astype(dtype)
         ids = table.take(codes, mode="clip")
         other = np.flatnonzero(codes >= k)
-        ids[other] = codes[other].astype(np.int64) + (self.low - k)
+        ids[other] = codes[other].astype(np.int64) - k + self.low
         if len(codes) and codes.min() < 0:
             below = np.flatnonzero(codes < 0)
             ids[below] = codes[below].astype(np.int64) + self.low
