@@ -71,15 +71,9 @@ class LazyConcat(Lazy):
     def indexes(self) -> tuple[FoldIndex, ...]:
         return tuple(part.index for part in self.parts if isinstance(part, Folded))
 
-    def check_unchanged(self) -> None:
-        self.loans.check_reading()
-
     def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
         self.viewed = True
-        self.loans.lend(copy, whole, self._key())
-
-    def on_loan(self) -> Tensor | None:
-        return self.loans.find(self._key()) if self.loans.any() else None
+        super().lend(copy, whole)
 
     def _key(self) -> Hashable:
         """The very parts: other views of their memory hold other columns, or have other gradients."""

@@ -59,15 +59,6 @@ class LazyProducts(Lazy):
     def indexes(self) -> tuple[FoldIndex, ...]:
         return self.stack.indexes
 
-    def check_unchanged(self) -> None:
-        self.loans.check_reading()
-
-    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
-        self.loans.lend(copy, whole, self._key())
-
-    def on_loan(self) -> Tensor | None:
-        return self.loans.find(self._key()) if self.loans.any() else None
-
     def _key(self) -> Hashable:
         return self.flat, tuple(map(weakref.ref, self.stack.held))
 

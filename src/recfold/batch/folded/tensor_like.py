@@ -3,13 +3,14 @@
 import dis
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
 import recfold.batch.folded.dispatch as calls
+from recfold.batch.folded.loans import Loans
 from recfold.spec import InputError
 
 if TYPE_CHECKING:
@@ -290,9 +291,27 @@ def tensor_likes(given: Any) -> list[TensorLike]:
 
 
 class Lazy(TensorLike):
-    """A tensor-like that is not computed yet."""
+    """A tensor-like that is not computed yet.
+
+    Attributes:
+        loans: of what it is a view of.
+    """
 
     __slots__ = ()
+    loans: Loans
+
+    def check_unchanged(self) -> None:
+        self.loans.check_reading()
+
+    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
+        self.loans.lend(copy, whole, self._key())
+
+    def on_loan(self) -> Tensor | None:
+        return self.loans.find(self._key()) if self.loans.any() else None
+
+    def _key(self) -> Hashable:
+        """What tells it from others that share its loans."""
+        raise NotImplementedError
 
     def settled(self) -> Any:
         """The same as a Folded where that is well below the batch, else as an ordinary tensor."""

@@ -69,15 +69,6 @@ class Windows(Lazy):
     def indexes(self) -> tuple[FoldIndex, ...]:
         return (self.index,)
 
-    def check_unchanged(self) -> None:
-        self.loans.check_reading()
-
-    def lend(self, copy: Tensor, whole: Tensor | None = None) -> None:
-        self.loans.lend(copy, whole, self._key())
-
-    def on_loan(self) -> Tensor | None:
-        return self.loans.find(self._key()) if self.loans.any() else None
-
     def _key(self) -> Hashable:
         return weakref.ref(self.rows), self.batch_axis
 
