@@ -3,11 +3,8 @@
 import functools
 import importlib
 import itertools
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recfold.embed.huge_pages import use_huge_pages_
+from recfold.embed.quiet import quiet
 from recfold.embed.resolved_table import ResolvedTable
 from recfold.optim import Joined, State
 
@@ -138,7 +136,7 @@ def probe(
     if release in GOES_WITH.values() and GOES_WITH.get(torch_release, release) != release:
         return None, f"{pair}; {WORKS}"
     try:
-        with _quiet():
+        with quiet():
             module = import_module(MODULE)
             _try(module)
     except Exception as error:  # whatever a mismatched binary raises: ImportError, OSError, AttributeError, ...
@@ -178,19 +176,3 @@ def _release(full: str) -> str:
     """'2.13' of '2.13.0+cpu'; the whole where it is no ordinary release."""
     found = re.match(r"(\d+\.\d+)\.\d+(\+cpu|\+cu\d+)?$", full)
     return found.group(1) if found else full
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """FBGEMM warns and logs about parts of it that are not used here."""
-    logger = logging.getLogger()
-    handler, level = logging.NullHandler(), logger.manager.disable
-    logger.addHandler(handler)
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-        logger.removeHandler(handler)

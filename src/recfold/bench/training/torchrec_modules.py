@@ -1,16 +1,13 @@
 """TorchRec and FBGEMM, imported when a peer is built: neither is needed for anything else."""
 
 import functools
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from recfold.embed.quiet import quiet
 from recfold.spec import InputError
 
 
@@ -37,7 +34,7 @@ def torchrec_modules() -> TorchRec:
         InputError: TorchRec or FBGEMM is not installed, or does not load.
     """
     try:
-        with _quiet():
+        with quiet():
             jagged = import_module("torchrec.sparse.jagged_tensor")
             # the first KJT of a process logs a warning that is about another use
             jagged.KeyedJaggedTensor(["a"], torch.arange(1), lengths=torch.ones(1, dtype=torch.int64))
@@ -50,16 +47,3 @@ def torchrec_modules() -> TorchRec:
         raise InputError(
             "TorchRec is not installed", got=str(error).splitlines()[0], todo="install it with `make peers`"
         ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Both warn and log about parts of them that are not used here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
