@@ -6,7 +6,7 @@ import torch
 
 from recfold.embed import kernel_choice
 from recfold.embed.kernel_choice import choose_kernels
-from recfold.embed.resolved_table import ResolvedTable, resolve
+from recfold.embed.resolved_table import ResolvedTable, resolve_all
 from recfold.spec import InputError, TableSpec
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def without_fbgemm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(name: str, override: torch.dtype | None = None, **values: Any) -> ResolvedTable:
-    return resolve(name, TableSpec(rows=4, **{"dim": 8, **values}), DEFAULTS, override)
+    return resolve_all({name: TableSpec(rows=4, **{"dim": 8, **values})}, DEFAULTS, override)[name]
 
 
 UNSUPPORTED = [

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from recfold.embed import EmbeddingTables, ShardState, table_sizes, whole_state
-from recfold.embed.resolved_table import DRAWN_AT_ONCE, initialise_, initialise_shard_, resolve
+from recfold.embed.resolved_table import DRAWN_AT_ONCE, initialise_, initialise_shard_, resolve_all
 from recfold.embed.shard_state import load_shards, whole_shards
 from recfold.spec import InputError, Read, Shard, TableSpec
 
@@ -12,7 +12,7 @@ DEFAULTS = {"optimizer": "adam", "learning_rate": 0.1, "eps": 1e-8, "weight_deca
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize("rows, dim", [(10, 4), (2 * DRAWN_AT_ONCE // 7, 7)])
 def test_a_shard_starts_with_the_numbers_of_the_whole_table(rows: int, dim: int, dtype: str) -> None:
-    table = resolve("item", TableSpec(rows=rows, dim=dim, dtype=dtype), DEFAULTS, None)  # type: ignore[arg-type]
+    table = resolve_all({"item": TableSpec(rows=rows, dim=dim, dtype=dtype)}, DEFAULTS, None)["item"]  # type: ignore[arg-type]
     whole = torch.empty(rows, dim, dtype=table.dtype)
     initialise_(whole, table, seed=3)
     cut = rows * 5 // 8

@@ -1,4 +1,4 @@
-"""Embedding tables of one process: pooled rows or sequences of rows out, one exact update per table and step back.
+"""Embedding tables, whole or sharded over ranks: pooled rows or sequences of rows out, one exact update a step back.
 
 Legend: R rows of a table, D embedding dim, U bags of a feature, V ids in all bags, N bags of a table's joined reads.
 
@@ -7,6 +7,7 @@ Legend: R rows of a table, D embedding dim, U bags of a feature, V ids in all ba
     'last'   rows  9                                          -> 'last'  [1, D]
 
 Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything, everywhere) train the same tables.
+`ShardedTables` (sharded.py: one forward, top to bottom) has the outputs and the updates of `EmbeddingTables`.
 """
 
 from recfold.embed.bags import Bags

@@ -1,14 +1,15 @@
 """A table with everything known: the spec's values, the trainer's where it says nothing, and the first weights."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from recfold.optim import SparseOptimizer, UpdateSettings, sparse_optimizer
-from recfold.spec import InputError, Shard, TableSpec, xxh64_strings
+from recfold.spec import InputError, Shard, TableSpec, unknown, xxh64_strings
 
 DTYPES = {
     "float32": torch.float32,
@@ -47,15 +48,46 @@ class ResolvedTable:
         return f"{self.name} {self.rows} {self.dim} {self.dtype} {self.init} {self.optimizer.name} {self.settings}"
 
 
-def resolve(name: str, spec: TableSpec, defaults: dict[str, Any], dtype: torch.dtype | None) -> ResolvedTable:
-    """Complete a spec.
+class UpdateDefaults(TypedDict, total=False):
+    """How tables are updated whose spec does not say: `optimizer`, and the fields of `UpdateSettings`."""
+
+    optimizer: str
+    learning_rate: float
+    eps: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+
+
+UPDATE_DEFAULTS: dict[str, Any] = {
+    "optimizer": "rowwise_adagrad",
+    "learning_rate": 0.01,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "beta1": 0.9,
+    "beta2": 0.999,
+}
+
+
+def resolve_all(
+    tables: Mapping[str, TableSpec], update: UpdateDefaults, dtype: torch.dtype | None
+) -> dict[str, ResolvedTable]:
+    """Complete the specs of all tables.
 
     Args:
-        defaults: `optimizer` and the fields of `UpdateSettings` for a spec that leaves them None.
-        dtype: of the rows, instead of the spec's.
+        update: for specs that leave these None, in place of `UPDATE_DEFAULTS`.
+        dtype: of the rows, instead of the specs'.
     Raises:
-        InputError: the number of rows is not known, or a value is wrong.
+        InputError: an unknown key, a number of rows that is not known, or a wrong value.
     """
+    for key in update:
+        if key not in UPDATE_DEFAULTS:
+            raise unknown("option of embedding tables", key, UPDATE_DEFAULTS)
+    defaults = {**UPDATE_DEFAULTS, **update}
+    return {name: _resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+
+
+def _resolve(name: str, spec: TableSpec, defaults: Mapping[str, Any], dtype: torch.dtype | None) -> ResolvedTable:
     if spec.rows is None:
         raise InputError(f"the number of rows of table {name!r} is not known", todo=f"set tables.{name}.rows")
     values = {key: default if (own := getattr(spec, key)) is None else own for key, default in defaults.items()}

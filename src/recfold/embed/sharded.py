@@ -13,7 +13,7 @@ and its backward: gradients to the ranks that hold the rows, one update per tabl
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.distributed as dist
@@ -32,7 +32,7 @@ from recfold.embed.ops import lengths_U1
 from recfold.embed.partial_sums import PartialSums
 from recfold.embed.pieces import Piece
 from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
-from recfold.embed.resolved_table import ResolvedTable, resolve
+from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, resolve_all
 from recfold.embed.route import Part, cut_bags
 from recfold.embed.shard_state import ShardState, load_shards
 from recfold.optim import Joined
@@ -84,8 +84,7 @@ class ShardedTables(nn.Module):
     Exchanges of a step travel over `group`: give it one that nothing else uses.
 
     Args:
-        tables, reads, kernel, optimizer, learning_rate, eps, weight_decay, beta1, beta2, seed, device, dtype, together:
-            as in `EmbeddingTables`, the same on every rank.
+        tables, reads, kernel, seed, device, dtype, together, update: as in `EmbeddingTables`, the same on every rank.
         plan: which rank holds what.
         group: None for the default group.
         codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
@@ -109,32 +108,19 @@ class ShardedTables(nn.Module):
         group: dist.ProcessGroup | None = None,
         codec: str = "fp32",
         kernel: KernelName = "auto",
-        optimizer: str = "rowwise_adagrad",
-        learning_rate: float = 0.01,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
         seed: int = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         together: Mapping[str, str] | None = None,
         field_sums: Sequence[FieldSum] = (),
+        **update: Unpack[UpdateDefaults],
     ) -> None:
         super().__init__()
         self.device = torch.device(device)
         self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
         self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
-        defaults = {
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "beta1": beta1,
-            "beta2": beta2,
-        }
         self._codec_name, self._seed = codec, seed
-        resolved = self._resolve_together(tables, defaults, dtype, field_sums, together or {})
+        resolved = self._resolve_together(tables, update, dtype, field_sums, together or {})
         self._codec = codec_named(codec)
         self._together = dict(together or {})
         self.layout = Layout(plan, resolved, self.reads, self.peers.rank)
@@ -334,7 +320,7 @@ class ShardedTables(nn.Module):
     def _resolve_together(
         self,
         tables: Mapping[str, TableSpec],
-        defaults: dict[str, Any],
+        update: UpdateDefaults,
         dtype: torch.dtype | None,
         field_sums: Sequence[FieldSum],
         together: Mapping[str, str],
@@ -344,7 +330,7 @@ class ShardedTables(nn.Module):
         problem, peers = "", self.peers
         try:
             check_reads(tables, self.reads)
-            resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+            resolved = resolve_all(tables, update, dtype)
             self.plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, peers.ranks)
             codec_named(self._codec_name)
             check_field_sums(field_sums, self.reads, resolved, together, self.plan)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from recfold.embed.resolved_table import ResolvedTable, resolve
+from recfold.embed.resolved_table import ResolvedTable, resolve_all
 from recfold.optim import LOW_PRECISION
 from recfold.spec import TableSpec
 
@@ -24,8 +24,7 @@ def table_sizes(
     >>> table_sizes({"item": TableSpec(rows=10, dim=4), "user": TableSpec(rows=10, dim=4, optimizer="adam")})
     {'item': (10, 4, 20), 'user': (10, 4, 48)}
     """
-    defaults = {"optimizer": optimizer, "learning_rate": 1.0}
-    resolved = {name: resolve(name, spec, defaults, None) for name, spec in tables.items()}
+    resolved = resolve_all(tables, {"optimizer": optimizer}, None)
     return {name: (own.rows, own.dim, _row_bytes(own, float64)) for name, own in resolved.items()}
 
 

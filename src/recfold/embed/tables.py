@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from recfold.embed.bags import Bags, check_bags, check_reads, check_together, join
 from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
 from recfold.embed.ops import Kernel, build_kernels, have_equal_bags, split_reads
-from recfold.embed.resolved_table import ResolvedTable, initialise_, resolve
+from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, initialise_, resolve_all
 from recfold.embed.shard_state import ShardState, load_shards, whole_shards
 from recfold.spec import InputError, Read, TableSpec
 
@@ -35,12 +36,12 @@ class EmbeddingTables(nn.Module):
         tables: table -> spec with its number of rows.
         reads: which feature reads which table, and how; one read a feature, at least one a table.
         kernel: `auto` takes FBGEMM where it is installed and can do exactly what a table asks, else torch.
-        optimizer, learning_rate, eps, weight_decay, beta1, beta2: `UpdateSettings`, for tables whose spec does not say.
         seed: first weights depend on it and on the table's name.
         device: of weights and bags.
         dtype: of all tables, instead of their specs'.
         together: feature -> its batch group: features of one group always have equally many lists, so that their
             tables may share one op. A feature that is not named gets an op of its own.
+        update: optimizer, learning_rate, eps, weight_decay, beta1, beta2 of tables whose spec does not say.
     Raises:
         InputError: a read of an unknown table, a table without reads or rows, a wrong setting, or a kernel that cannot
             serve a table.
@@ -68,31 +69,18 @@ class EmbeddingTables(nn.Module):
         reads: Sequence[Read],
         *,
         kernel: KernelName = "auto",
-        optimizer: str = "rowwise_adagrad",
-        learning_rate: float = 0.01,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
         seed: int = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         together: Mapping[str, str] | None = None,
+        **update: Unpack[UpdateDefaults],
     ) -> None:
         super().__init__()
-        defaults = {
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "beta1": beta1,
-            "beta2": beta2,
-        }
         self.device = torch.device(device)
         self.reads = tuple(reads)
         check_reads(tables, self.reads)
         self._together = dict(together or {})
-        resolved = {name: resolve(name, spec, defaults, dtype) for name, spec in tables.items()}
+        resolved = resolve_all(tables, update, dtype)
         self._rows = {name: table.rows for name, table in resolved.items()}
         self._choice = choose_kernels(list(resolved.values()), kernel, self.device)
         self._ops = _build(resolved, self.reads, self._together, self._choice, self.device)
