@@ -3,7 +3,7 @@
 import importlib
 import sys
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,8 +165,3 @@ def as_folded(values: Tensor, index: FoldIndex) -> "Tensor | Folded":
 
 WORTH = 0.9
 """Most distinct rows a sample for which values are kept folded: above it, bookkeeping outweighs the repeats."""
-
-
-def cat_values(parts: Sequence[Folded], axis: int) -> Tensor:
-    """Values of several Folded tensors under one index side by side."""
-    return parts[0].values if len(parts) == 1 else torch.cat([part.values for part in parts], axis)
