@@ -1,5 +1,6 @@
 """Scores of a whole split, as arrays: what evaluation and prediction share."""
 
+import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -45,6 +46,19 @@ def reader_of(
     pin_memory = resolve_device(train.device).type == "cuda"
     own = ReaderSettings(**options, pin_memory=pin_memory)
     return Reader(table, split, own, schema=schema, rank=ranks.rank, world_size=ranks.size)
+
+
+def first_batches(table: FoldedTable, schema: Schema, settings: RunSettings, most: int) -> list[Batch]:
+    """The first batches of the train split in the run's order, at most so many; the last of the split may be short.
+
+    Raises:
+        InputError: a label or a weight is wrong.
+    """
+    with reader_of(table, "train", schema, settings, order=settings.train.order) as reader:
+        found = list(itertools.islice(reader, most))
+    for batch in found:
+        check_labels(batch)
+    return found
 
 
 def scored_batches(

@@ -11,10 +11,9 @@ from recfold.spec import InputError, Schema, Settings
 from recfold.table import FoldedTable
 from recfold.train.effective import run_schema
 from recfold.train.learner import Learner
-from recfold.train.loss import check_labels
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import table_of, write_json
-from recfold.train.scores import reader_of
+from recfold.train.scores import first_batches
 from recfold.train.settings import Fold, RunSettings, Schedule
 
 MODES: tuple[Fold, ...] = ("on", "lookups", "off")
@@ -101,17 +100,7 @@ def _learner(schema: Schema, settings: RunSettings, mode: Fold) -> Learner:
 def _batches(table: FoldedTable, schema: Schema, settings: RunSettings, steps: int) -> list[Batch]:
     if "train" not in table.splits():
         raise InputError(f"table {table.path} has no training samples")
-    reader = reader_of(table, "train", schema, settings, order=settings.train.order)
-    batches: list[Batch] = []
-    try:
-        for batch in reader:
-            check_labels(batch)
-            batches.append(batch)
-            if len(batches) == steps:
-                break
-    finally:
-        reader.close()
-    return batches
+    return first_batches(table, schema, settings, steps)
 
 
 def _seconds(learner: Learner, batch: Batch) -> float:

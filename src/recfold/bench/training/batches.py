@@ -6,8 +6,7 @@ from recfold.spec.transforms import Hash
 from recfold.table import FoldedTable
 from recfold.train import RunSettings
 from recfold.train.effective import run_schema
-from recfold.train.loss import check_labels
-from recfold.train.scores import reader_of
+from recfold.train.scores import first_batches
 
 
 def training_schema(table: FoldedTable, settings: RunSettings, table_rows: int | None) -> Schema:
@@ -50,18 +49,7 @@ def read_batches(
     if batch_size is not None:
         settings = settings.model_copy(update={"train": settings.train.model_copy(update={"batch_size": batch_size})})
     wanted = settings.train.batch_size
-    found: list[Batch] = []
-    reader = reader_of(table, "train", schema, settings, order=settings.train.order)
-    try:
-        for batch in reader:
-            if batch.num_samples < wanted:
-                break
-            check_labels(batch)
-            found.append(batch)
-            if len(found) == most:
-                break
-    finally:
-        reader.close()
+    found = [batch for batch in first_batches(table, schema, settings, most) if batch.num_samples == wanted]
     if not found:
         raise InputError(
             "there are fewer training samples than one batch",
