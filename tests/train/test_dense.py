@@ -111,3 +111,16 @@ def test_a_wrong_optimizer_is_one_clear_line(settings: DenseOptimizer, message: 
 def test_a_wrong_schedule_is_one_clear_line(settings: Schedule, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_schedule(build_optimizer([weight()], DenseOptimizer()), settings, 5)
+
+
+def test_adam_makes_one_pass_and_gives_the_same() -> None:
+    found = []
+    for options in ({}, {"foreach": False}):
+        weight = nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4))
+        optimizer = build_optimizer([weight], DenseOptimizer(name="Adam", options={"lr": 0.1, **options}))
+        assert bool(optimizer.param_groups[0]["fused"]) == (not options)
+        for step in range(4):
+            weight.grad = (weight.detach() * (step + 1)).sin()
+            optimizer.step()
+        found.append(weight.detach())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-7)

@@ -13,6 +13,7 @@ from recfold.embed.pieces import Slots
 from recfold.embed.resolved_table import initialise_shard_
 from recfold.embed.route import Part
 from recfold.embed.shard_state import ShardState
+from recfold.embed.side_by_side import SideBySide
 from recfold.optim import Joined, State
 
 
@@ -47,6 +48,7 @@ class LocalShards:
                 alike[name] = (together[first.feature], first.mode == "rows")
         tables = {name: piece.local for name, piece in own.items()}
         self._kernels = build_kernels(tables, alike, self._choice, peers.device)
+        self._look_up_all = SideBySide(self._kernels)
         self.columns = ColumnKernel(by_columns, peers) if by_columns else None
         place_of = {piece.local.name: place for place, piece in enumerate(self.pieces)}
         self._places = [[place_of[table.name] for table in kernel.tables] for kernel in self._kernels]
@@ -61,8 +63,9 @@ class LocalShards:
         """Sums [N, D] of the bags of each own shard, with their graph where a backward follows."""
         sums: dict[int, Tensor] = {}
         with torch.set_grad_enabled(trains):
-            for kernel, places in zip(self._kernels, self._places, strict=True):
-                sums |= zip(places, kernel([joined[place] for place in places]), strict=True)
+            found = self._look_up_all([[joined[place] for place in places] for places in self._places])
+        for places, rows in zip(self._places, found, strict=True):
+            sums |= zip(places, rows, strict=True)
         for number, place in enumerate(self.column_places):
             assert self.columns is not None
             sums[place] = self.columns.look_up(number, joined[place])

@@ -1,5 +1,6 @@
 """Kernel calls of a step, and what goes into them and comes out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -34,7 +35,7 @@ def build_kernels(
     tables: Mapping[str, ResolvedTable], alike: Mapping[str, object], choice: KernelChoice, device: torch.device
 ) -> tuple[Kernel, ...]:
     """Tables to kernels: one for all that torch serves; of FBGEMM, one for tables that always have equally many bags
-    and are updated alike.
+    and are updated alike, or several where torch may use several threads.
 
     Args:
         alike: table -> a key that tables with equally many bags share; a table that is not named gets an op of its own.
@@ -47,14 +48,21 @@ def build_kernels(
             key = (alike[name], *rule) if name in alike else name
         members.setdefault(key, []).append(name)
     kernels: list[Kernel] = []
+    served = [table for name, table in tables.items() if choice.kernels[name] == "fbgemm"]
+    most = sum(table.dim for table in served) / (OPS_PER_THREAD * torch.get_num_threads())
     for names in members.values():
         own = tuple(tables[name] for name in names)
         if choice.kernels[names[0]] == "fbgemm":
             assert choice.module is not None
-            kernels.append(FbgemmKernel(own, choice.module))
+            parts = 1 if torch.get_num_threads() == 1 else math.ceil(sum(table.dim for table in own) / most)
+            kernels += [FbgemmKernel(own[n::parts], choice.module) for n in range(min(parts, len(own)))]
         else:
             kernels.append(TorchKernel(own, device))
     return tuple(kernels)
+
+
+OPS_PER_THREAD = 1.5
+"""Several ops a thread share the work evenly; each costs a third of a millisecond a step beside its work."""
 
 
 def have_equal_bags(reads: Mapping[str, Sequence[Read]], together: Mapping[str, str]) -> dict[str, tuple[str, bool]]:

@@ -12,6 +12,7 @@ from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
 from recfold.embed.ops import Kernel, build_kernels, have_equal_bags, split_reads
 from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, initialise_, resolve_all
 from recfold.embed.shard_state import ShardState, load_shards, whole_shards
+from recfold.embed.side_by_side import SideBySide
 from recfold.spec import InputError, Read, TableSpec
 
 
@@ -84,6 +85,7 @@ class EmbeddingTables(nn.Module):
         self._rows = {name: table.rows for name, table in resolved.items()}
         self._choice = choose_kernels(list(resolved.values()), kernel, self.device)
         self._ops = _build(resolved, self.reads, self._together, self._choice, self.device)
+        self._look_up = SideBySide([op.kernel for op in self._ops])
         self._places = {table.name: (op, place) for op in self._ops for place, table in enumerate(op.tables)}
         for name, table in resolved.items():
             op, place = self._places[name]
@@ -104,9 +106,12 @@ class EmbeddingTables(nn.Module):
         check_together(self.reads, bags, self._together)
         found: dict[str, Tensor] = {}
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
-            for op in self._ops:
-                joined = [join(reads, bags, own.out_dtype) for own, reads in zip(op.tables, op.reads, strict=True)]
-                for reads, sums_ND in zip(op.reads, op.kernel(joined), strict=True):
+            joined = [
+                [join(reads, bags, own.out_dtype) for own, reads in zip(op.tables, op.reads, strict=True)]
+                for op in self._ops
+            ]
+            for op, sums in zip(self._ops, self._look_up(joined), strict=True):
+                for reads, sums_ND in zip(op.reads, sums, strict=True):
                     found |= split_reads(reads, bags, sums_ND)
         return {read.feature: found[read.feature] for read in self.reads}
 

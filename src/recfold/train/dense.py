@@ -49,8 +49,17 @@ def build_optimizer(parameters: Iterable[nn.Parameter], settings: DenseOptimizer
     """
     if settings.name not in optimizer_names():
         raise unknown("dense optimizer", settings.name, optimizer_names())
+    make = getattr(torch.optim, settings.name)
+    own = list(parameters)
+    # one pass over each parameter in place of one per operation, where all of them lie where that exists
+    fused = "fused" in inspect.signature(make).parameters and own and _can_fuse(own)
+    defaults = {"fused": True} if fused and not {"foreach", "fused"} & settings.options.keys() else {}
     # one group, so that a model without dense parameters is fine too
-    return _build(getattr(torch.optim, settings.name), settings, "dense optimizer", [{"params": list(parameters)}])
+    return _build(make, settings, "dense optimizer", [{"params": own}], **defaults)
+
+
+def _can_fuse(parameters: list[nn.Parameter]) -> bool:
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
 
 
 def build_schedule(

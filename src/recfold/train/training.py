@@ -20,6 +20,7 @@ from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.handshake import agree
 from recfold.train.journal import Journal, NoJournal, truncate_journal
+from recfold.train.kept_memory import keep_freed_memory
 from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
 from recfold.train.memory import check_memory
@@ -112,6 +113,7 @@ def train(
 def _run(start: Start, resume: bool, ranks: Ranks, progress: TrainProgress) -> TrainResult:
     job, own = agree(ranks, start), start.settings
     device = resolve_device(own.train.device).type
+    keep_freed_memory()
     fits = ranks.together(lambda: check_memory(start.plan, start.sizes, own.ranks.memory_gb, ranks, device))
     with own_generators(own.train.seed, own.train.threads):
         parts = ranks.together(lambda: parts_of(start.table, start.schema, own, ranks, start.plan))
