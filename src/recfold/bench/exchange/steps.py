@@ -68,7 +68,7 @@ class Turns:
 
 def step_measurements(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
     """Cases that time steps; those over one link share its ranks and its turns."""
-    cases = [step_case(name, settings) for name in names]
+    cases = [case for case in (step_case(name, settings) for name in names) if case.peers or not settings.peers]
     known = {peer for case in cases for peer in case.peers}
     for peer in settings.peers:
         if peer not in known:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recfold.bench.exchange.network import Place
-from recfold.bench.exchange.rank_process import RankTask
+from recfold.bench.exchange.rank import RankTask
 from recfold.spec import InputError
 
 LONGEST_S = 600.0
