@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +12,13 @@ import torch
 
 from recfold.batch import Batch
 from recfold.bench import BenchSettings, run_bench
-from recfold.bench.exchange import steps
+from recfold.bench.exchange import scaling, steps
 from recfold.bench.exchange.cases import asked_case, exchange_run, step_case
+from recfold.bench.exchange.rank import Rank, RankTask
 from recfold.bench.exchange.sides import dealt_plan
 from recfold.bench.exchange.steps import Turns, check_same_losses, rank_world
+from recfold.bench.exchange.tap import Tap
+from recfold.bench.exchange.world import World
 from recfold.bench.training.batches import read_batches, training_schema
 from recfold.bench.training.peer_batches import lists_of
 from recfold.bench.work import Work
@@ -27,10 +33,31 @@ SIZES_BYTES = 8
 
 
 @pytest.fixture(scope="module")
-def lines(make_settings: Any) -> list[dict[str, Any]]:
-    """Cases that time steps over loopback, in one start of two ranks."""
+def two_ranks(make_settings: Any) -> Iterator[World]:
+    """The one world of two ranks of all these tests."""
+    settings = make_settings()
+    with rank_world("loopback", 2, Work(settings.folder, settings), settings) as world:
+        yield world
+
+
+@pytest.fixture
+def two_are_there(two_ranks: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bench takes the two ranks that are there, and starts worlds of other sizes itself."""
+
+    def open_or_start(link: str, ranks: int, *given: Any) -> AbstractContextManager[World]:
+        return nullcontext(two_ranks) if ranks == 2 else rank_world(link, ranks, *given)
+
+    for module in (steps, scaling):
+        monkeypatch.setattr(module, "rank_world", open_or_start)
+
+
+@pytest.fixture(scope="module")
+def lines(make_settings: Any, two_ranks: World) -> list[dict[str, Any]]:
+    """Cases that time steps over loopback."""
     settings = make_settings(cases=("loopback", "int8"))
-    return [json.loads(found.to_json()) for found in run_bench("exchange", settings)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "rank_world", lambda *_: nullcontext(two_ranks))
+        return [json.loads(found.to_json()) for found in run_bench("exchange", settings)]
 
 
 @needs_torchrec
@@ -109,23 +136,24 @@ def test_bytes_are_those_of_an_independent_count(lines: list[dict[str, Any]], ma
         assert line["ours"] == pytest.approx(sparse), case
 
 
-def test_ranks_of_a_world_are_asked_together(make_settings: Any) -> None:
-    settings = make_settings()
-    assert settings.folder is not None
-    with rank_world("loopback", 2, Work(settings.folder, settings), settings) as world:
-        for side in ("recfold", "recfold-bf16"):
-            world.ask("build", side=side)
-        first, second = world.ask("train", side="recfold", batches=[0, 1])
-        assert first["losses"] == second["losses"]
-        assert len(first["losses"]) == 2
-        assert first["sent"]["vectors"] != second["sent"]["vectors"]
-        assert first["waited_ms"] >= 0
-        with pytest.raises(InputError, match="recfold-bf16 does not train what recfold trains: another loss at step 1"):
-            check_same_losses(world, ("recfold", "recfold-bf16"))  # recfold has trained already
-        with pytest.raises(InputError, match="unknown side 'recfld'; expected one of"):
-            world.ask("build", side="recfld")
+def test_ranks_of_a_world_are_asked_together(two_ranks: World) -> None:
+    two_ranks.ask("build", side="recfold")
+    first, second = two_ranks.ask("train", side="recfold", batches=[0, 1])
+    assert first["losses"] == second["losses"]
+    assert len(first["losses"]) == 2
+    assert first["sent"]["vectors"] != second["sent"]["vectors"]
+    assert first["waited_ms"] >= 0
 
 
+def test_sides_that_disagree_are_not_measured(two_ranks: World) -> None:
+    for side in ("recfold", "recfold-bf16"):
+        two_ranks.ask("build", side=side)
+    two_ranks.ask("train", side="recfold", batches=[0, 1, 2])
+    with pytest.raises(InputError, match=r"recfold-bf16 does not train what recfold trains: another loss at step \d"):
+        check_same_losses(two_ranks, ("recfold", "recfold-bf16"))
+
+
+@pytest.mark.usefixtures("two_are_there")
 def test_scaling_has_a_line_of_each_number_of_ranks(make_settings: Any) -> None:
     found = run_bench("exchange", make_settings(cases=("scaling",)))
     assert [line.settings["nproc"] for line in found] == [1, 2, 4]
@@ -163,15 +191,13 @@ def test_wrong_settings_are_one_line(make_settings: Any, given: dict[str, Any], 
         run_bench("exchange", make_settings(**given))
 
 
-def test_too_few_samples_for_the_ranks_are_one_line(make_settings: Any) -> None:
+def test_too_few_samples_for_the_ranks_are_one_line(make_settings: Any, tmp_path: Path) -> None:
     settings = make_settings(batch_size=1024)
-    assert settings.folder is not None
-    world, message = (
-        rank_world("loopback", 2, Work(settings.folder, settings), settings),
-        "than ranks; got 1; expected at",
-    )
-    with pytest.raises(InputError, match=message), world:
-        pass
+    table = Work(settings.folder, settings).of("pooled", None).table().path
+    run = exchange_run(settings)
+    task = RankTask(rank=0, size=2, meet=tmp_path / "meet", table=table, run=run, table_rows=300, batches=4)
+    with pytest.raises(InputError, match="fewer full training batches than ranks; got 1; expected at least 2"):
+        Rank(task, Tap())
 
 
 def test_link_and_codec_mean_a_case(make_settings: Any) -> None:
@@ -212,3 +238,11 @@ def test_features_of_a_group_are_dealt_evenly(make_settings: Any) -> None:
     names = [name for name in holder if name.startswith("user_")]
     assert torch.tensor([holder[name] for name in names]).bincount().tolist() == [10, 10]
     assert sorted(holder.values()) == [0] * 13 + [1] * 13
+
+
+def test_what_a_rank_refuses_is_raised_here(two_ranks: World) -> None:
+    # the last test: it ends the ranks
+    with pytest.raises(InputError, match="unknown side 'recfld'; expected one of"):
+        two_ranks.ask("build", side="recfld")
+    with pytest.raises(InputError, match=r"rank \d ended with 0"):
+        two_ranks.ask("build", side="recfold")

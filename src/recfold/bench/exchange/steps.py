@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from recfold.bench.exchange.cases import StepCase, exchange_run, step_case
+from recfold.bench.exchange.cases import STEP_CASES, StepCase, exchange_run, step_case
 from recfold.bench.exchange.network import places
 from recfold.bench.exchange.torchrec_side import torchrec_distributed
 from recfold.bench.exchange.world import World, open_world
@@ -69,7 +69,7 @@ class Turns:
 def step_measurements(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
     """Cases that time steps; those over one link share its ranks and its turns."""
     cases = [case for case in (step_case(name, settings) for name in names) if case.peers or not settings.peers]
-    known = {peer for case in cases for peer in case.peers}
+    known = {peer for name in names for peer in STEP_CASES[name].peers}
     for peer in settings.peers:
         if peer not in known:
             raise unknown("peer of these cases", peer, known)
