@@ -48,7 +48,7 @@ def test_a_training_bench_says_what_it_compares(cli: Any, tmp_path: Path) -> Non
     [
         (
             ["raeder"],
-            "unknown bench 'raeder'; expected one of fold, reader, storage, train-pooled, train-sequence; did you mean",
+            "unknown bench 'raeder'; expected one of exchange, fold, reader, storage, train-pooled, train-sequence; ",
         ),
         (["storage", "--workload", "pool"], "unknown workload 'pool'; expected one of catalog, pooled, sequence"),
         (["fold", "--samples", "0"], "recfold bench: samples: Input should be greater than 0; got 0"),

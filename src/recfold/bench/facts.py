@@ -1,9 +1,11 @@
 """What a figure needs besides itself: versions, commit, machine."""
 
+import contextlib
 import hashlib
 import os
 import platform
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ def machine_facts() -> dict[str, Any]:
         "cpus": num_cpus(),
         "machine": platform.machine(),
     }
+
+
+def peer_versions() -> dict[str, str]:
+    """Of TorchRec and FBGEMM, where they are installed."""
+    found = {}
+    for package in ("torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def num_cpus() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from recfold.bench.exchange import exchange
 from recfold.bench.fold import fold
 from recfold.bench.measurement import Measurement
 from recfold.bench.reader import reader
@@ -20,6 +21,7 @@ BENCHES: dict[str, Bench] = {
     "reader": reader,
     "train-pooled": train_pooled,
     "train-sequence": train_sequence,
+    "exchange": exchange,
 }
 TRAINING_SAMPLES = 100_000
 """Of the generated logs of a training bench, where the user does not say: some twenty batches."""
@@ -45,7 +47,7 @@ def run_bench(
     if name not in BENCHES:
         raise unknown("bench", name, BENCHES)
     settings = settings or BenchSettings()
-    if name.startswith("train-") and "samples" not in settings.model_fields_set:
+    if name.startswith(("train-", "exchange")) and "samples" not in settings.model_fields_set:
         settings = settings.model_copy(update={"samples": TRAINING_SAMPLES})
     with open_work(settings, progress, tell) as work:
         return BENCHES[name](work, settings)

@@ -10,10 +10,12 @@ from recfold.cli.progress import ShownProgress
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="storage, fold, reader, train-pooled or train-sequence.")],
+    name: Annotated[str, typer.Argument(help="storage, fold, reader, train-pooled, train-sequence or exchange.")],
     samples: Annotated[
         int | None,
-        typer.Option(help="Rows of the generated impressions log.", show_default="1000000; training 100000"),
+        typer.Option(
+            help="Rows of the generated impressions log.", show_default="1000000; training and exchange 100000"
+        ),
     ] = None,
     workload: Annotated[
         str | None,
@@ -25,12 +27,13 @@ def bench(
     case: Annotated[
         list[str] | None,
         typer.Option(
-            help="Training: pooled, one-group, catalog, no-repeats; sequence. Repeatable; all of the bench by default."
+            help="Training: pooled, one-group, catalog, no-repeats; sequence. "
+            "Exchange: loopback, int8, 1gbit, scaling. Repeatable; all of the bench by default, of exchange those that need no --link."
         ),
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Training: only against this one, such as torchrec-kjt or fold-off. Repeatable."),
+        typer.Option(help="Training, exchange: only against this one, such as torchrec-kjt or fold-off. Repeatable."),
     ] = None,
     groups: Annotated[
         str | None,
@@ -54,7 +57,8 @@ def bench(
         int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048")
     ] = None,
     table_rows: Annotated[
-        int | None, typer.Option(help="Training: at most so many rows an embedding table, for a smaller machine.")
+        int | None,
+        typer.Option(help="Training, exchange: at most so many rows an embedding table, for a smaller machine."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the logs, the order of batches and the first weights.")] = 0,
     repeats: Annotated[
@@ -62,9 +66,19 @@ def bench(
         typer.Option(
             "--repeats",
             "--steps",
-            help="Turns of each side, in training a step each.",
-            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5",
+            help="Turns of each side, in training a step each, in exchange four.",
+            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5, exchange 8",
         ),
+    ] = None,
+    nproc: Annotated[int, typer.Option(help="Exchange: ranks, one thread each (case scaling: 1, 2 and 4).")] = 2,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            help="Exchange: loopback, or 1gbit: two ranks in network namespaces with 1 Gbit/s between them (needs root)."
+        ),
+    ] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="Exchange: how our rows and gradients travel: fp32, fp16, bf16, int8.")
     ] = None,
     dump: Annotated[
         Path | None,
@@ -78,7 +92,8 @@ def bench(
     """Measure recfold against its peers, in turns and on the same generated logs; both do the same, or it stops.
 
     Examples: recfold bench storage --samples 100000 · recfold bench reader --dir bench --repeats 7 --json ·
-    recfold bench train-pooled --case pooled --steps 10 --metric samples_per_s
+    recfold bench train-pooled --case pooled --steps 10 --metric samples_per_s ·
+    recfold bench exchange --link 1gbit --json
     """
     from recfold.bench import BenchSettings, run_bench
     from recfold.cli.show_bench import show_bench
@@ -95,6 +110,9 @@ def bench(
         "table_rows": table_rows,
         "seed": seed,
         "repeats": repeats,
+        "nproc": nproc,
+        "link": link,
+        "codec": codec,
         "dump": dump,
         "folder": folder,
     }

@@ -21,8 +21,8 @@ def show_bench(console: Console, found: Sequence[Measurement]) -> None:
         grid.add_row(
             one.case,
             one.peer_name,
-            f"{one.ours:,.0f}",
-            f"{one.peer:,.0f}",
+            _number(one.ours),
+            _number(one.peer),
             one.unit,
             f"{one.ratio:.2f}",
             "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
@@ -32,3 +32,11 @@ def show_bench(console: Console, found: Sequence[Measurement]) -> None:
     console.print(
         f"a ratio above 1 means that recfold is better; {versions}; {first.settings['cpus']} CPUs", highlight=False
     )
+
+
+def _number(value: float) -> str:
+    """
+    >>> _number(1234567.8), _number(0.91)
+    ('1,234,568', '0.91')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -1,15 +1,13 @@
 """train-pooled and train-sequence: samples a second of whole training steps, peak memory, and the largest batch."""
 
-import contextlib
 import gc
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from recfold.batch import Batch
-from recfold.bench.facts import machine_facts
+from recfold.bench.facts import machine_facts, peer_versions
 from recfold.bench.measurement import Measurement, of_speeds
 from recfold.bench.settings import BenchSettings
 from recfold.bench.training.batches import read_batches, training_schema
@@ -177,13 +175,5 @@ class _Case:
             "threads": torch.get_num_threads(),
             "run": self.run.model_dump(mode="json"),
             **machine,
-            "versions": machine["versions"] | _peer_versions(),
+            "versions": machine["versions"] | peer_versions(),
         }
-
-
-def _peer_versions() -> dict[str, str]:
-    found = {}
-    for package in ("torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -33,9 +33,10 @@ class TrainCase:
     peers: tuple[str, ...]
 
 
+POOLED = TrainCase("pooled", "pooled", None, "dlrm", 4096, _POOLED_PEERS)
 CASES: dict[str, tuple[TrainCase, ...]] = {
     "train-pooled": (
-        TrainCase("pooled", "pooled", None, "dlrm", 4096, _POOLED_PEERS),
+        POOLED,
         TrainCase("one-group", "pooled", ONE_GROUP, "dlrm", 4096, _POOLED_PEERS),
         TrainCase("catalog", "catalog", None, "dlrm", 4096, _POOLED_PEERS),
         TrainCase("no-repeats", "pooled", (1.0,) * 4, "dlrm", 4096, _POOLED_PEERS),

@@ -24,11 +24,13 @@ class PeerDlrm(nn.Module):
 
     Args:
         model: at its first step; it is copied.
+        order: of the vectors that interact besides the bottom MLP's, where it is not the model's: number, from 0, that
+            each has there.
     Raises:
         InputError: it has something that the peers have not.
     """
 
-    def __init__(self, model: Dlrm) -> None:
+    def __init__(self, model: Dlrm, order: Sequence[int] | None = None) -> None:
         super().__init__()
         dlrm = torchrec_modules().dlrm
         if model.bottom is None or model.columns.sequences or len(model.vectors.projections):
@@ -45,7 +47,7 @@ class PeerDlrm(nn.Module):
         for own, theirs in zip(_linears(self.over), top, strict=True):
             own.load_state_dict(theirs.state_dict())
         with torch.no_grad():
-            _linears(self.over)[0].weight.copy_(top[0].weight[:, _columns(model.dim, self.num_vectors)])
+            _linears(self.over)[0].weight.copy_(top[0].weight[:, _columns(model.dim, order or range(self.num_vectors))])
 
     def forward(self, dense_BW: Tensor, wide: Sequence[Tensor], vectors_BFD: Tensor) -> Tensor:
         """Logits [B, num_labels].
@@ -93,11 +95,11 @@ def _linears(module: nn.Module) -> list[nn.Linear]:
     return [part for part in module.modules() if isinstance(part, nn.Linear)]
 
 
-def _columns(dim: int, num_vectors: int) -> Sequence[int]:
-    """Columns of our first top layer in TorchRec's order: the bottom MLP, then pairs.
+def _columns(dim: int, order: Sequence[int]) -> Sequence[int]:
+    """Columns of our first top layer in TorchRec's order: the bottom MLP, then pairs of vectors in this order.
 
     Ours are the strict lower triangle of the products row by row, TorchRec's the strict upper one; the first vector is
     the bottom MLP's on both sides.
     """
-    pairs = itertools.combinations(range(num_vectors + 1), 2)
-    return [*range(dim), *(dim + high * (high - 1) // 2 + low for low, high in pairs)]
+    pairs = itertools.combinations([0, *(1 + vector for vector in order)], 2)
+    return [*range(dim), *(dim + max(pair) * (max(pair) - 1) // 2 + min(pair) for pair in pairs)]

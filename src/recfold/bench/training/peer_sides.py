@@ -4,45 +4,31 @@ Legend: F features, B samples, D dim.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recfold.batch import Batch, InverseKeyedJaggedTensor
+from recfold.batch import Batch
+from recfold.bench.training.peer_batches import (
+    PeerBatch,
+    dense_of,
+    labels_of,
+    lists_of,
+    plain_kjt,
+    pooled_tables,
+    torchrec_kjt,
+    variable_kjt,
+)
 from recfold.bench.training.peer_network import PeerDlrm, PeerEncoder
 from recfold.bench.training.peer_tables import PeerTables
-from recfold.bench.training.torchrec_modules import torchrec_modules
 from recfold.model import Dlrm
 from recfold.model import Sequence as HistoryModel
 from recfold.spec import InputError, Schema
 from recfold.train import RunSettings
 from recfold.train.dense import build_optimizer
 from recfold.train.learner import Learner
-
-
-@dataclass(frozen=True)
-class PeerBatch:
-    """What a peer's step reads.
-
-    Args:
-        kjt: of the pooled features, in the order of the tables.
-        dense_BW: scalars of every sample, side by side.
-        wide: wide vectors of every sample, one tensor a feature.
-        labels_BL: float32.
-        rows: KJT of the tables that histories read: all ids of all samples, each a bag of its own.
-        offsets: of each encoder's histories in them, int64 [B + 1].
-    """
-
-    kjt: Any
-    dense_BW: Tensor
-    wide: list[Tensor]
-    labels_BL: Tensor
-    rows: Any = None
-    offsets: Sequence[Tensor] = ()
 
 
 class PooledSide:
@@ -61,7 +47,7 @@ class PooledSide:
         self.device = learner.device
         self.variable = variable
         self._columns, self._wide = learner.model.columns.dense, learner.model.wide
-        reads = _pooled(learner)
+        reads = pooled_tables(learner)
         self._features = tuple(reads)
         self._tables = PeerTables(learner, settings.tables, tuple(reads.values()))
         self.network = PeerDlrm(learner.model).to(self.device)
@@ -69,14 +55,14 @@ class PooledSide:
 
     def prepare(self, batch: Batch) -> PeerBatch:
         plain = batch.expand()
-        kjt = _variable_kjt(batch, self._features) if self.variable else _kjt(plain, self._features)
-        columns, wide = _dense(plain, self._columns, self.device), _dense(plain, self._wide, self.device)
-        return PeerBatch(kjt.to(self.device), torch.cat(columns, dim=1), wide, _labels(plain, self.device))
+        kjt = variable_kjt(batch, self._features) if self.variable else plain_kjt(plain, self._features)
+        columns, wide = dense_of(plain, self._columns, self.device), dense_of(plain, self._wide, self.device)
+        return PeerBatch(kjt.to(self.device), torch.cat(columns, dim=1), wide, labels_of(plain, self.device))
 
     def step(self, prepared: PeerBatch) -> float:
         vectors_BFD = self._distinct(prepared.kjt) if self.variable else self._tables(prepared.kjt)
         logits_BL = self.network(prepared.dense_BW, prepared.wide, vectors_BFD)
-        return _trained(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
+        return train_on(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
 
     def state(self) -> dict[str, Tensor]:
         return self._tables.state()
@@ -106,7 +92,7 @@ class PaddedSide:
         self._of_histories = [tables[name] for name in self._histories[0]]
         if any([tables[name] for name in names] != self._of_histories for names in self._histories):
             raise InputError("the peer's histories read the same tables in the same order", todo="report this")
-        pooled = _pooled(learner)
+        pooled = pooled_tables(learner)
         self._features = tuple(pooled)
         self._tables = PeerTables(learner, settings.tables, tuple(pooled.values()))
         self._rows = PeerTables(learner, settings.tables, self._of_histories)
@@ -116,20 +102,20 @@ class PaddedSide:
 
     def prepare(self, batch: Batch) -> PeerBatch:
         plain = batch.expand()
-        lists = _lists(plain)
+        lists = lists_of(plain)
         bags = [[lists[name].bags(name) for name in names] for names in self._histories]
         values = [torch.cat([values for values, *_ in own]) for own in zip(*bags, strict=True)]
-        rows = _torchrec_kjt(
+        rows = torchrec_kjt(
             self._of_histories,
             torch.cat(values),
             torch.ones(sum(len(part) for part in values), dtype=torch.int64),
             stride=len(values[0]),
         )
         return PeerBatch(
-            _kjt(plain, self._features).to(self.device),
-            torch.cat(_dense(plain, self._columns, self.device), dim=1),
-            _dense(plain, self._wide, self.device),
-            _labels(plain, self.device),
+            plain_kjt(plain, self._features).to(self.device),
+            torch.cat(dense_of(plain, self._columns, self.device), dim=1),
+            dense_of(plain, self._wide, self.device),
+            labels_of(plain, self.device),
             rows.to(self.device),
             [own[0][1].to(self.device) for own in bags],
         )
@@ -145,22 +131,13 @@ class PaddedSide:
         ]
         all_BFD = torch.cat([vectors_BFD, torch.stack(encoded, dim=1)], dim=1)
         logits_BL = self.network["dlrm"](prepared.dense_BW, prepared.wide, all_BFD)
-        return _trained(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
+        return train_on(functional.binary_cross_entropy_with_logits(logits_BL, prepared.labels_BL), self._optimizer)
 
     def state(self) -> dict[str, Tensor]:
         return self._tables.state() | self._rows.state()
 
 
-def _pooled(learner: Learner) -> dict[str, str]:
-    """Feature -> its table, of the features whose rows are summed."""
-    found = {read.feature: read for read in learner.assembled.reads if read.mode != "rows"}
-    for read in found.values():
-        if read.mode != "sum":
-            raise InputError(f"the peers cannot read feature {read.feature!r} by {read.mode}", todo="report this")
-    return {name: read.table for name, read in found.items()}
-
-
-def _trained(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
+def train_on(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
         raise InputError(f"the loss of a peer is {value}", todo="report this")
@@ -168,45 +145,3 @@ def _trained(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return value
-
-
-def _lists(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
-    return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
-
-
-def _torchrec_kjt(keys: list[str], values: Tensor, lengths: Tensor, **about: Any) -> Any:
-    """A KJT whose lengths and offsets are both there already, so that no step has to make them."""
-    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    return torchrec_modules().jagged.KeyedJaggedTensor(keys, values, lengths=lengths, offsets=offsets, **about)
-
-
-def _kjt(plain: Batch, features: tuple[str, ...]) -> Any:
-    """Some features of an expanded batch."""
-    lists = _lists(plain)
-    bags = [lists[name].bags(name) for name in features]
-    values, lengths = torch.cat([own[0] for own in bags]), torch.cat([own[1].diff() for own in bags])
-    return _torchrec_kjt(list(features), values, lengths, stride=plain.num_samples)
-
-
-def _variable_kjt(batch: Batch, features: tuple[str, ...]) -> Any:
-    """The distinct lists, how many each feature has, and which one each sample uses."""
-    lists = _lists(batch)
-    bags = [lists[name].bags(name) for name in features]
-    samples_B = torch.arange(batch.num_samples)
-    inverse = [lists[name].inverse for name in features]
-    return _torchrec_kjt(
-        list(features),
-        torch.cat([own[0] for own in bags]),
-        torch.cat([own[1].diff() for own in bags]),
-        stride_per_key_per_rank=[[lists[name].num_distinct] for name in features],
-        inverse_indices=(list(features), torch.stack([samples_B if own is None else own for own in inverse])),
-    )
-
-
-def _dense(plain: Batch, names: tuple[str, ...], device: torch.device) -> list[Tensor]:
-    owner = {key: group for group in plain.groups.values() for key in group.dense_keys}
-    return [owner[name].dense_of(name).contiguous().to(device) for name in names]
-
-
-def _labels(plain: Batch, device: torch.device) -> Tensor:
-    return plain.labels.to(device, torch.float32)
