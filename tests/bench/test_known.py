@@ -18,7 +18,7 @@ LINES = {
 
 
 def test_every_bench_is_there() -> None:
-    assert list(BENCHES) == [*LINES, "train-pooled", "train-sequence"]
+    assert list(BENCHES) == [*LINES, "train-pooled", "train-sequence", "exchange"]
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -28,7 +28,8 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Training: pooled, one-group, catalog, no-repeats; sequence. "
-            "Exchange: loopback, int8, 1gbit, scaling. Repeatable; all of the bench by default, of exchange those that need no --link."
+            "Exchange: loopback, int8, 1gbit, scaling. "
+            "Repeatable; all of the bench by default, of exchange those that need no --link."
         ),
     ] = None,
     peer: Annotated[
@@ -74,7 +75,8 @@ def bench(
     link: Annotated[
         str | None,
         typer.Option(
-            help="Exchange: loopback, or 1gbit: two ranks in network namespaces with 1 Gbit/s between them (needs root)."
+            help="Exchange: loopback, or 1gbit: two ranks in network namespaces "
+            "with 1 Gbit/s between them (needs root)."
         ),
     ] = None,
     codec: Annotated[
