@@ -16,14 +16,14 @@ def reads(mode: str = "sum") -> list[Read]:
 
 
 def chosen(plan: Plan, *, squares: bool = False, mode: str = "sum", ids: float = 1.0) -> bool:
-    candidate = FieldSum(name="abc", features=NAMES, squares=squares)
+    candidate = FieldSum(name="abc", features=NAMES, squares="fields" if squares else None)
     return bool(choose_field_sums([candidate], reads(mode), plan, dict.fromkeys(NAMES, ids)))
 
 
 @pytest.mark.parametrize("squares, ranks_held", [(False, 1), (False, 2), (True, 1), (True, 2)])
 def test_tables_of_one_rank_are_added_up_if_that_is_fewer_vectors(squares: bool, ranks_held: int) -> None:
     plan = plan_of(table_wise(8, 16, rank=0), table_wise(8, 16, rank=0), table_wise(8, 16, rank=ranks_held - 1))
-    assert chosen(plan, squares=squares) == (ranks_held * (2 if squares else 1) < len(NAMES))
+    assert chosen(plan, squares=True if squares else None) == (ranks_held * (2 if squares else 1) < len(NAMES))
 
 
 def test_bytes_are_those_of_the_wire() -> None:
@@ -44,6 +44,6 @@ def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:
 
 
 def test_squares_need_whole_rows_and_replicas_send_nothing() -> None:
-    assert not chosen(plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), squares=True, ids=50.0)
-    assert chosen(plan_of(*[column_wise(8, 16, ranks=range(2))] * 3), squares=True)
+    assert not chosen(plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), squares="fields", ids=50.0)
+    assert chosen(plan_of(*[column_wise(8, 16, ranks=range(2))] * 3), squares="fields")
     assert not chosen(plan_of(*[replicated(8, 16)] * 3))
