@@ -122,18 +122,15 @@ def trains_alike(case: Case, folder: Path) -> None:
     assert bool(learner.assembled.partial.sums) == _has_sums(case), learner.assembled.partial.notes
     wire = learner.assembled.tables.wire  # type: ignore[attr-defined]
     for number, batches in enumerate(batches_of(folder, case.labels, ranks.size)):
-        one = Batch.concat([batch for batch in batches if batch.num_samples])
-        own = batches[ranks.rank]
+        one, own = Batch.concat([batch for batch in batches if batch.num_samples]), batches[ranks.rank]
         _same(learner.step(own).loss, alone.step(one).loss, f"loss of step {number}")
         sent = wire.take()
         if learner.assembled.partial.sums and case.placed in (("table",), ("row",)):
             most = _expected_bytes(learner, batches, ranks.rank)
             assert (sent.get("vectors", 0), sent.get("gradients", 0)) == most, f"step {number}: {sent}"
-        if own.num_samples and number % 7 == 0:
+        if number % 7 == 0:
             _same(learner.score(own), _own_part(alone.score(one), batches, ranks.rank), "predictions")
-        else:
-            learner.score(own)
-        wire.take()
+            wire.take()
     for name, tensor in alone.model.state_dict().items():
         _same(learner.model.state_dict()[name], tensor, name)
     for number, kept in alone.optimizer.state_dict()["state"].items():

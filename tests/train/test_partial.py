@@ -44,7 +44,7 @@ def run_ranks(ranks: int, folder: Path, every: int, timeout_s: int) -> dict[str,
     return failures
 
 
-@pytest.mark.parametrize("ranks, every", [(2, 1), (3, 7)])
+@pytest.mark.parametrize("ranks, every", [(2, 5), (3, 7)])
 def test_partial_results_train_what_one_process_trains(ranks: int, every: int, folder: Path) -> None:
     failures = run_ranks(ranks, folder, every, timeout_s=240)
     assert not failures, "\n\n".join(f"{case}\n{text}" for case, text in failures.items())

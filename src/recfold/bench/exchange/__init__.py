@@ -1,0 +1,1 @@
+"""Exchange between ranks against peers: bytes a sample, counted."""
