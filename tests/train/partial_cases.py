@@ -2,8 +2,8 @@
 
 python partial_cases.py RANK RANKS FOLDER EVERY    writes FOLDER/failures-RANK.json: case -> what went wrong
 
-Every EVERYth case of (model x placement x update rule), on the folded tables FOLDER/one and FOLDER/two, of one and of two
-labels.
+Every EVERYth case of (model x placement x update rule), on the folded tables FOLDER/one and FOLDER/two, of one and of
+two labels.
 """
 
 import itertools
@@ -229,13 +229,18 @@ def chooses(folder: Path) -> None:
 
 
 def turned_off(folder: Path) -> None:
-    """Without partial results the same model is trained: pairs of ids from rows that travel one by one."""
+    """The same model is trained where rows of ids travel one by one, or are added up feature by feature."""
     ranks = current_ranks()
-    for model in ("fm of ids", "deepfm of ids"):
-        case = Case(model, ("row", "table"), "adam", "two")
-        table, settings = open_table(folder / case.labels), case.settings("off")
+    for model, partial in (("fm of ids", "off"), ("deepfm of ids", "off"), ("deepfm of ids", "auto")):
+        # a first layer so wide that rows of each feature are fewer bytes
+        wide = ("model.options.deep=[300]",) if partial == "auto" else ()
+        case = Case(model, ("row", "table"), "adam", "two", wide)
+        table, settings = open_table(folder / case.labels), case.settings(partial)
         schema = run_schema(table.schema, None, settings.tables)
-        learner = Learner(schema, settings, plan=case.plan(ranks.size, schema, settings), ranks=ranks)
+        measured = dict.fromkeys(schema.features, 3.0)
+        plan = case.plan(ranks.size, schema, settings)
+        learner = Learner(schema, settings, plan=plan, ranks=ranks, ids_per_list=measured)
+        assert any(own.is_alone for own in learner.assembled.partial.sums) == (partial == "auto")
         alone = Learner(schema, settings)
         for batches in batches_of(folder, case.labels, ranks.size)[:5]:
             one = Batch.concat([batch for batch in batches if batch.num_samples])

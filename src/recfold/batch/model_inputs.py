@@ -23,8 +23,8 @@ class ModelInputs:
         dense_sequences: group -> feature -> values, rows [V, 1].
         num_samples: B.
         weights: id feature -> its ids' first-order weights, pooled [B, labels].
-        squares: id feature -> sum over its ids of their vectors' squares [B, D] (or over columns too [B, 1]), for models
-            that count ids one by one.
+        squares: id feature -> sum over its ids of their vectors' squares [B, D] (or over columns too [B, 1]), for
+            models that count ids one by one.
         added: features whose vectors or weights are there as their sum only; the methods below know.
     Raises:
         InputError: a feature of another number of samples.

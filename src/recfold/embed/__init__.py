@@ -11,7 +11,14 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 """
 
 from recfold.embed.bags import Bags
-from recfold.embed.choose_sums import choose_field_sums, possible_sums, saved_by_sum, wire_bytes_of_sum
+from recfold.embed.choose_sums import (
+    choose_field_sums,
+    more_flops_of_sum,
+    possible_sums,
+    saved_by_sum,
+    wire_bytes_of_feature,
+    wire_bytes_of_sum,
+)
 from recfold.embed.field_sums import as_weighted, field_sums_reference
 from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
@@ -33,9 +40,11 @@ __all__ = [
     "field_sums_reference",
     "gather_table",
     "lookup_reference",
+    "more_flops_of_sum",
     "possible_sums",
     "saved_by_sum",
     "table_sizes",
     "whole_state",
+    "wire_bytes_of_feature",
     "wire_bytes_of_sum",
 ]

@@ -109,7 +109,11 @@ class Assembled:
                 features[feature] = _sequence(own, feature, values, features)
             else:
                 (pooled if feature == read.feature else weights)[feature] = as_folded(values, own.index)
-        added = (own.added(looked_up, lists[own.features[0]].index) for own in self.partial.sums)
+        added = [own.added(looked_up, lists[own.features[0]].index) for own in self.partial.sums if not own.is_alone]
+        for alone in (own for own in self.partial.sums if own.is_alone):
+            (feature,), index = alone.features, lists[alone.features[0]].index
+            pooled[feature] = as_folded(looked_up[alone.field_sum.name], index)
+            squares[feature] = as_folded(looked_up[alone.field_sum.squares_name], index)
         return ModelInputs(
             pooled,
             sequences,

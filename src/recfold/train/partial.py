@@ -5,13 +5,13 @@ of each group, are chosen by counted bytes and multiplications, and what the tab
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
 from recfold.batch import Added, FoldIndex, as_folded
-from recfold.embed import possible_sums, saved_by_sum, wire_bytes_of_sum
+from recfold.embed import more_flops_of_sum, possible_sums, saved_by_sum, wire_bytes_of_feature, wire_bytes_of_sum
 from recfold.spec import FieldSum, InputError, Operator, Plan, Read
 
 Partial = Literal["auto", "on", "off"]
@@ -29,6 +29,8 @@ class GroupSum:
         group: of the batch.
         operators: names of what it serves.
         parameter: of the model, that multiplies the rows; "" for none. columns: read -> its columns.
+        is_alone: the sum is over one feature's ids, whose pooled row and squares the model gets as if they were looked
+            up at home.
     """
 
     field_sum: FieldSum
@@ -38,6 +40,25 @@ class GroupSum:
     operators: tuple[str, ...]
     parameter: str
     columns: Mapping[str, tuple[int, int]]
+    is_alone: bool = False
+
+    def apart(self) -> "list[GroupSum]":
+        """Where single ids are counted: each feature by itself, for a model that pools and multiplies at home."""
+        if self.field_sum.squares != "ids":
+            return []
+        return [
+            replace(
+                self,
+                field_sum=self.field_sum.model_copy(
+                    update={"name": f"ids of {read}", "features": (read,), "total": True, "product": 0}
+                ),
+                features=(feature,),
+                parameter="",
+                columns={},
+                is_alone=True,
+            )
+            for read, feature in zip(self.field_sum.features, self.features, strict=True)
+        ]
 
     def added(self, outputs: Mapping[str, Tensor], index: FoldIndex) -> Added:
         """What the model gets."""
@@ -127,33 +148,22 @@ def choose_partial(
     """
     if wanted == "off":
         return PartialChoice()
-    sums, notes = [], []
+    sums: list[GroupSum] = []
+    notes = []
     for candidate in candidates:
-        kept = possible_sums([candidate.field_sum], reads, plan)
         what = f"partial results: {' and '.join(candidate.operators)} of group {candidate.group!r}"
-        if not kept:
+        whole = _kept(candidate, reads, plan)
+        if whole is None:
             notes.append(f"{what}: no, the squares of pooled rows need tables that are not cut by rows")
             continue
-        own = [read for read in reads if read.feature in kept[0].features]
-        saved = saved_by_sum(kept[0], reads, plan, ids_per_list)
-        summed = wire_bytes_of_sum(kept[0], own, plan, ids_per_list)
-        chosen = wanted == "on" or saved > 0
-        weighed = f"{summed:,.0f} bytes a distinct list, {summed + saved:,.0f} with the rows of {_features(own)}"
-        notes.append(f"{what}: {'yes' if chosen else 'no'}, {weighed}")
-        if chosen:
-            features = dict(zip(candidate.field_sum.features, candidate.features, strict=True))
-            left = tuple(features[name] for name in kept[0].features)
-            sums.append(
-                GroupSum(
-                    kept[0],
-                    candidate.of,
-                    left,
-                    candidate.group,
-                    candidate.operators,
-                    candidate.parameter,
-                    {name: columns for name, columns in candidate.columns.items() if name in kept[0].features},
-                )
-            )
+        ways = {"yes": [whole]} if wanted == "on" else {"no": [], "yes": [whole], "feature by feature": whole.apart()}
+        saved = {
+            way: sum(saved_by_sum(own.field_sum, reads, plan, ids_per_list) for own in found)
+            for way, found in ways.items()
+        }
+        best = max(saved, key=lambda way: saved[way])
+        sums += ways[best]
+        notes.append(f"{what}: {best}, {_counted(whole, ways[best], reads, plan, ids_per_list)}")
     if wanted == "on" and not sums:
         raise InputError(
             "ranks.partial=on, but the plan allows no partial results",
@@ -174,6 +184,41 @@ def check_partial(wanted: Partial, candidates: Sequence[GroupSum], model: str) -
             expected="lr, fm, wide-deep or deepfm",
             todo="use ranks.partial=auto",
         )
+
+
+def _kept(candidate: GroupSum, reads: Sequence[Read], plan: Plan) -> GroupSum | None:
+    """What of a candidate the plan allows."""
+    possible = possible_sums([candidate.field_sum], reads, plan)
+    if not possible:
+        return None
+    features = dict(zip(candidate.field_sum.features, candidate.features, strict=True))
+    return replace(
+        candidate,
+        field_sum=possible[0],
+        features=tuple(features[name] for name in possible[0].features),
+        columns={name: columns for name, columns in candidate.columns.items() if name in possible[0].features},
+    )
+
+
+def _counted(
+    whole: GroupSum, chosen: Sequence[GroupSum], reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
+) -> str:
+    """Expected bytes of a distinct list besides its ids, of each way."""
+
+    def summed(sums: Sequence[GroupSum]) -> float:
+        return sum(wire_bytes_of_sum(s.field_sum, _reads_of(s, reads), plan, ids_per_list) for s in sums)
+
+    own, by_id = _reads_of(whole, reads), whole.field_sum.squares == "ids"
+    rows = sum(wire_bytes_of_feature(read, plan, ids_per_list[read.feature], by_id=by_id) for read in own)
+    text = f"{summed([whole]):,.0f} bytes a distinct list, {rows:,.0f} with the rows of {_features(own)}"
+    if chosen and chosen[0].is_alone:
+        text = f"{summed(chosen):,.0f} bytes a distinct list; all together {text}"
+    flops = more_flops_of_sum(whole.field_sum, own, plan)
+    return text + (f", and {flops:,.0f} operations more" if flops else "")
+
+
+def _reads_of(own: GroupSum, reads: Sequence[Read]) -> list[Read]:
+    return [read for read in reads if read.feature in own.field_sum.features]
 
 
 def _features(reads: Sequence[Read]) -> str:
