@@ -26,7 +26,7 @@ def train(
     nproc: NumProcesses = 1,
     plan: Annotated[Path | None, typer.Option(help="plan.json of `recfold plan`; by default one is made.")] = None,
     codec: Annotated[str | None, typer.Option(help="How rows travel between ranks: fp32, fp16, bf16, int8.")] = None,
-    partial: Annotated[str | None, typer.Option(help="auto, on or off: ranks add up rows before they travel.")] = None,
+    partial: Annotated[str | None, typer.Option(help="auto, on or off: sums of rows travel, not rows.")] = None,
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
