@@ -7,6 +7,7 @@ NUM_SEEDS of each drawn case, and every EVERYth of the matrix (kind x rule x way
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import random
 import sys
@@ -25,7 +26,7 @@ from torch import Tensor
 import recfold
 from recfold.comm import CODECS
 from recfold.embed import Bags, EmbeddingTables, ShardedTables, ShardState, gather_table, whole_state
-from recfold.embed.field_sums import field_sums_reference
+from recfold.embed.field_sums import as_weighted, field_sums_reference
 from recfold.spec import (
     FieldSum,
     InputError,
@@ -477,16 +478,50 @@ def field_sums(seed: int, ranks: int) -> None:
     for group in ("user", "item"):
         pooled = [read for read in case.reads if read.mode != "rows" and together[read.feature] == group]
         cut = [read for read in pooled if len({shard.rows for shard in placed[read.table].shards}) > 1]
-        for name, squares, own in (
-            (f"{group} rows", False, cut),
-            (f"{group} whole", seed % 2 == 0, [read for read in pooled if read not in cut]),
+        for name, kinds, own in (
+            (f"{group} rows", (None, "ids"), cut),
+            (f"{group} whole", (None, "ids", "fields"), [read for read in pooled if read not in cut]),
         ):
             if own:
-                sums.append(FieldSum(name=name, features=tuple(read.feature for read in own), squares=squares))
-    sharded, whole, rank = case.sharded(field_sums=sums), case.whole(), dist.get_rank()
+                squares, norm, product = draw.choice(kinds), draw.random() < 0.5, draw.choice([0, 3])
+                total = draw.random() < 0.7 or not (squares or product)
+                sums.append(
+                    FieldSum(
+                        name=name,
+                        features=tuple(read.feature for read in own),
+                        total=total,
+                        squares=squares,
+                        norm=norm,
+                        product=product,
+                    )
+                )
+    check_sums(case, sums, seed)
+
+
+def check_sums(case: Case, sums: list[FieldSum], seed: int) -> None:
+    """Sharded tables with these sums train as whole tables whose rows are added up at home."""
+    sharded, rank = case.sharded(field_sums=sums), dist.get_rank()
+    counted = {feature for own in sums if own.squares == "ids" for feature in own.features}
+    modes = {read.feature: read.mode for read in case.reads}
+    by_id = [read.model_copy(update={"mode": "rows"}) if read.feature in counted else read for read in case.reads]
+    whole = dataclasses.replace(case, reads=tuple(by_id)).whole()
     generator = torch.Generator().manual_seed(seed)
+    matrices, own_matrices, columns = {}, {}, {}
+    for own in sums:
+        if own.product:
+            dims = [case.tables[next(r.table for r in case.reads if r.feature == f)].dim or 0 for f in own.features]
+            matrix = torch.randn(own.product, sum(dims), generator=generator, dtype=torch.float64)
+            matrices[own.name] = torch.nn.Parameter(matrix.clone())
+            # on the ranks the matrix has columns before and behind those of the sum
+            own_matrices[own.name] = torch.nn.Parameter(torch.nn.functional.pad(matrix, (2, 1)))
+            stops = torch.tensor([2, *dims]).cumsum(0).tolist()
+            columns[own.name] = dict(zip(own.features, itertools.pairwise(stops), strict=True))
+            sharded.multiply(own.name, own_matrices[own.name], columns[own.name])
     for batches, _ in steps_of(case, seed, True):
-        expected = field_sums_reference(whole(joined(batches)), sums)
+        one = joined(batches)
+        lengths = {feature: one[feature].offsets.diff() for feature in counted}
+        weighed = {f: as_weighted(bags, modes[f], torch.float64) if f in counted else bags for f, bags in one.items()}
+        expected = field_sums_reference(whole(weighed), sums, lengths, matrices)
         sizes = {read.feature: [batch[read.feature].num_bags(read.mode) for batch in batches] for read in case.reads}
         sizes |= {name: sizes[own.features[0]] for own in sums for name in own.outputs}
         grads = {name: torch.randn(rows.shape, generator=generator).to(rows) for name, rows in expected.items()}
@@ -499,6 +534,77 @@ def field_sums(seed: int, ranks: int) -> None:
         backward(expected, grads)
         backward(found, {name: grad.split(sizes[name])[rank] for name, grad in grads.items()})
         assert_holds(sharded, whole.state(), 1e-9)
+        for name, matrix in matrices.items():
+            grad, total = matrix.grad, own_matrices[name].grad
+            assert grad is not None
+            assert total is not None
+            dist.all_reduce(total)
+            assert not total[:, [0, 1, -1]].any()
+            torch.testing.assert_close(total[:, 2:-1], grad, rtol=1e-9, atol=1e-9)
+            matrix.grad = own_matrices[name].grad = None
+
+
+def same_ids(seed: int, ranks: int) -> None:
+    """Ids of two features with the same bags travel once to a rank that holds the same rows of both tables."""
+    draw = random.Random(seed)
+    case = draw_case(draw, ranks)
+    tables = {f"{name}:2": spec.model_copy(update={"dim": 1}) for name, spec in case.tables.items()}
+    twins = {f"{read.feature}:2": read.feature for read in case.reads}
+    reads = [
+        read.model_copy(update={"feature": f"{read.feature}:2", "table": f"{read.table}:2"}) for read in case.reads
+    ]
+    placed = dict(case.plan.tables)
+    for name, own in case.plan.tables.items():
+        alike = own.replicated or len(own.blocks()) > 1
+        placed[f"{name}:2"] = (
+            replicated(own.rows, 1)
+            if alike
+            else own.model_copy(
+                update={"dim": 1, "shards": tuple(s.model_copy(update={"columns": (0, 1)}) for s in own.shards)}
+            )
+        )
+    both = dataclasses.replace(
+        case,
+        tables=case.tables | tables,
+        reads=(*case.reads, *reads),
+        plan=Plan(topology=case.plan.topology, tables=placed),
+        together=case.together | {twin: case.together[f] for twin, f in twins.items() if f in case.together},
+        weighted=frozenset(),
+    )
+    rank, whole = dist.get_rank(), both.whole()
+    alone = dataclasses.replace(case, weighted=frozenset()).sharded()
+    once, twice = both.sharded(same_ids=twins), both.sharded()
+    for batches, grads in steps_of(both, seed, True):
+        batches = [{name: batch[twins.get(name, name)] for name in batch} for batch in batches]
+        grads = {
+            read.feature: [
+                torch.ones(b[read.feature].num_bags(read.mode), both.tables[read.table].dim, dtype=torch.float64)
+                for b in batches
+            ]
+            for read in both.reads
+        }
+        backward(whole(joined(batches)), {name: torch.cat(own) for name, own in grads.items()})
+        for tables_ in (once, twice):
+            backward(tables_(batches[rank]), {name: own[rank] for name, own in grads.items()})
+            assert_holds(tables_, whole.state(), 1e-9)
+        backward(
+            alone({read.feature: batches[rank][read.feature] for read in case.reads}),
+            {read.feature: grads[read.feature][rank] for read in case.reads},
+        )
+    sent, sent_twice, least = once.wire.take(), twice.wire.take(), alone.wire.take()
+    if all(len(own.blocks()) < 2 for own in case.plan.tables.values()):
+        for kind in ("ids", "lengths"):
+            assert sent.get(kind, 0) == least.get(kind, 0)
+            assert sent_twice.get(kind, 0) == 2 * least.get(kind, 0)
+        assert sent.get("sizes", 0) == least.get("sizes", 0)
+    wrong_bags = {name: Bags(torch.tensor([0]), torch.tensor([0, 1])) for name in batches[rank]}
+    wrong_bags[f"{case.reads[0].feature}:2"] = Bags(torch.tensor([1]), torch.tensor([0, 1]))
+    with raises(f"feature '{case.reads[0].feature}:2' has not the bags of '{case.reads[0].feature}'"):
+        once(wrong_bags)
+    with raises("which is read in another way" if case.reads[0].mode != "rows" else "is read by no table"):
+        source = "none" if case.reads[0].mode == "rows" else "x"
+        other = Read(feature="x", table=case.reads[0].table, mode="rows")
+        dataclasses.replace(case, reads=(*case.reads, other)).sharded(same_ids={case.reads[0].feature: source})
 
 
 def partial_wire(seed: int, ranks: int) -> None:
@@ -517,7 +623,7 @@ def partial_wire(seed: int, ranks: int) -> None:
     assert sent.get("vectors", 0) == (32 * (ranks - 1) if rank == last else 0)
     row_cut = Plan(topology=plan.topology, tables={name: row_wise(8, 4, ranks=range(ranks)) for name in names})
     for options, message in (
-        ({"plan": row_cut, "field_sums": [FieldSum(name="s", features=names, squares=True)]}, "is cut by rows"),
+        ({"plan": row_cut, "field_sums": [FieldSum(name="s", features=names, squares="fields")]}, "is cut by rows"),
         ({"field_sums": [FieldSum(name="s", features=("d",))]}, "feature 'd', which is read by no table"),
         ({"field_sums": [FieldSum(name="a", features=names)]}, "has the name of another output"),
         ({"field_sums": sums, "together": {"a": "user"}}, "are not of one group, width and type"),
@@ -547,6 +653,7 @@ DRAWN: tuple[Callable[[int, int], None], ...] = (
     codecs,
     unused,
     field_sums,
+    same_ids,
 )
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from recfold.embed import choose_field_sums
-from recfold.embed.choose_sums import wire_bytes_of_feature, wire_bytes_of_sum
+from recfold.embed.choose_sums import more_flops_of_sum, wire_bytes_of_feature, wire_bytes_of_sum
 from recfold.spec import FieldSum, Placement, Plan, Read, Topology, column_wise, replicated, row_wise, table_wise
 
 NAMES = ("a", "b", "c")
@@ -16,14 +16,14 @@ def reads(mode: str = "sum") -> list[Read]:
 
 
 def chosen(plan: Plan, *, squares: bool = False, mode: str = "sum", ids: float = 1.0) -> bool:
-    candidate = FieldSum(name="abc", features=NAMES, squares=squares)
+    candidate = FieldSum(name="abc", features=NAMES, squares="fields" if squares else None)
     return bool(choose_field_sums([candidate], reads(mode), plan, dict.fromkeys(NAMES, ids)))
 
 
 @pytest.mark.parametrize("squares, ranks_held", [(False, 1), (False, 2), (True, 1), (True, 2)])
 def test_tables_of_one_rank_are_added_up_if_that_is_fewer_vectors(squares: bool, ranks_held: int) -> None:
     plan = plan_of(table_wise(8, 16, rank=0), table_wise(8, 16, rank=0), table_wise(8, 16, rank=ranks_held - 1))
-    assert chosen(plan, squares=squares) == (ranks_held * (2 if squares else 1) < len(NAMES))
+    assert chosen(plan, squares=True if squares else None) == (ranks_held * (2 if squares else 1) < len(NAMES))
 
 
 def test_bytes_are_those_of_the_wire() -> None:
@@ -44,6 +44,24 @@ def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:
 
 
 def test_squares_need_whole_rows_and_replicas_send_nothing() -> None:
-    assert not chosen(plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), squares=True, ids=50.0)
-    assert chosen(plan_of(*[column_wise(8, 16, ranks=range(2))] * 3), squares=True)
+    assert not chosen(plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), squares="fields", ids=50.0)
+    assert chosen(plan_of(*[column_wise(8, 16, ranks=range(2))] * 3), squares="fields")
     assert not chosen(plan_of(*[replicated(8, 16)] * 3))
+
+
+def test_rows_of_ids_are_many_more_bytes_than_their_sum_and_norm() -> None:
+    plan = plan_of(*[row_wise(8, 16, ranks=range(2))] * 3)
+    candidate = FieldSum(name="abc", features=NAMES, squares="ids", norm=True)
+    by_id = sum(wire_bytes_of_feature(read, plan, 5.0, by_id=True) for read in reads())
+    assert by_id == 0.5 * 3 * 5 * 2 * 16 * 4
+    assert wire_bytes_of_sum(candidate, reads(), plan, dict.fromkeys(NAMES, 5.0)) == 0.5 * 2 * (3 * 4 + 2 * 17 * 4)
+    assert len(choose_field_sums([candidate], reads(), plan, dict.fromkeys(NAMES, 5.0))) == 1
+
+
+def test_a_matrix_that_every_rank_multiplies_counts_operations() -> None:
+    rows, whole = plan_of(*[row_wise(8, 16, ranks=range(2))] * 3), plan_of(*[table_wise(8, 16, rank=1)] * 3)
+    own = FieldSum(name="abc", features=NAMES, total=False, product=2)
+    assert more_flops_of_sum(own, reads(), rows) == 6 * 2 * 3 * 16
+    assert more_flops_of_sum(own, reads(), whole) == 0
+    wide = own.model_copy(update={"product": 400})
+    assert [len(choose_field_sums([s], reads(), rows, dict.fromkeys(NAMES, 50.0))) for s in (own, wide)] == [1, 0]

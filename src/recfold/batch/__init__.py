@@ -30,6 +30,7 @@ D embedding dim.
 With several features lists are feature-major: list (k, u) has number k * U + u.
 """
 
+from recfold.batch.added import Added
 from recfold.batch.batch import Batch
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded import Folded, LazyConcat, TensorLike, Windows, as_folded, plain, share_masks, shared_masks
@@ -45,6 +46,7 @@ from recfold.batch.segmented_sum import SegmentedSum
 from recfold.batch.stats import FoldStats
 
 __all__ = [
+    "Added",
     "Batch",
     "Explanation",
     "FoldIndex",

@@ -1,10 +1,12 @@
 """ModelInputs: everything a model reads of a batch, after the lookups."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
+from recfold.batch.added import Added, terms
 from recfold.batch.folded import Folded, TensorLike
 from recfold.batch.folded_sequence import FoldedSequence
 from recfold.spec import InputError
@@ -21,6 +23,9 @@ class ModelInputs:
         dense_sequences: group -> feature -> values, rows [V, 1].
         num_samples: B.
         weights: id feature -> its ids' first-order weights, pooled [B, labels].
+        squares: id feature -> sum over its ids of their vectors' squares [B, D] (or over columns too [B, 1]), for
+            models that count ids one by one.
+        added: features whose vectors or weights are there as their sum only; the methods below know.
     Raises:
         InputError: a feature of another number of samples.
 
@@ -39,9 +44,12 @@ class ModelInputs:
     dense_sequences: Mapping[str, Mapping[str, FoldedSequence]]
     num_samples: int
     weights: Mapping[str, Tensor | Folded] = field(default_factory=dict)
+    squares: Mapping[str, Tensor | Folded] = field(default_factory=dict)
+    added: tuple[Added, ...] = ()
 
     def __post_init__(self) -> None:
-        flat = (*self.weights.items(), *self.pooled.items(), *self.dense.items())
+        flat = (*self.weights.items(), *self.pooled.items(), *self.squares.items(), *self.dense.items())
+        flat += tuple(item for own in self.added for item in own.tensors.items())
         found = {name: feature.shape[0] for name, feature in flat}
         for group in (*self.sequences.values(), *self.dense_sequences.values()):
             found |= {name: feature.num_samples for name, feature in group.items()}
@@ -53,6 +61,33 @@ class ModelInputs:
                     expected=self.num_samples,
                 )
 
+    def weight_terms(self, features: Collection[str]) -> list[Any]:
+        """Terms [B, labels] that add up to the sum of the features' first-order weights."""
+        return terms(self.added, "weights", features, lambda own: own.total, self.weights)
+
+    def vector_terms(self, features: Collection[str]) -> list[Any]:
+        """Terms [B, D] that add up to the sum of the features' vectors."""
+        return terms(self.added, "vectors", features, lambda own: own.total, self.pooled)
+
+    def square_terms(self, features: Collection[str], *, of_ids: bool, norm: bool) -> list[Any]:
+        """Terms [B, D] that add up to the sum of the squares of the features' vectors, or of each id's.
+
+        Args:
+            norm: summed over columns too, [B, 1].
+        """
+
+        def square(rows_BD: Any) -> Any:
+            squares_BD = rows_BD if of_ids else rows_BD.square()
+            return squares_BD.sum(1, keepdim=True) if norm and squares_BD.shape[1] > 1 else squares_BD
+
+        rows = self.squares if of_ids else self.pooled
+        return terms(self.added, "vectors", features, lambda own: own.squares, rows, square)
+
+    def products(self) -> tuple[list[Any], frozenset[str]]:
+        """Products [B, H] of a matrix with the vectors of features that are added up, and these features."""
+        found = [own for own in self.added if own.product is not None]
+        return [own.product for own in found], frozenset(name for own in found for name in own.features)
+
     def unfold(self) -> "ModelInputs":
         """The same inputs as ordinary tensors, written out for every sample: what an ordinary network trains on."""
         return ModelInputs(
@@ -62,6 +97,8 @@ class ModelInputs:
             {group: _unfolded_sequences(features) for group, features in self.dense_sequences.items()},
             self.num_samples,
             _unfolded(self.weights),
+            _unfolded(self.squares),
+            tuple(own.unfold() for own in self.added),
         )
 
 

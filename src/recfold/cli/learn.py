@@ -26,6 +26,7 @@ def train(
     nproc: NumProcesses = 1,
     plan: Annotated[Path | None, typer.Option(help="plan.json of `recfold plan`; by default one is made.")] = None,
     codec: Annotated[str | None, typer.Option(help="How rows travel between ranks: fp32, fp16, bf16, int8.")] = None,
+    partial: Annotated[str | None, typer.Option(help="auto, on or off: sums of rows travel, not rows.")] = None,
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
@@ -45,7 +46,7 @@ def train(
     from recfold.train import train as train_model
 
     given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs}
-    given |= {"model.name": model, "ranks.codec": codec}
+    given |= {"model.name": model, "ranks.codec": codec, "ranks.partial": partial}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
     resume = resume or (was_restarted() and is_run(out))
 

@@ -28,7 +28,7 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Training: pooled, one-group, catalog, no-repeats; sequence. "
-            "Exchange: loopback, int8, 1gbit, scaling. "
+            "Exchange: loopback, int8, 1gbit, scaling, multihot-fm, -deepfm, -lr. "
             "Repeatable; all of the bench by default, of exchange those that need no --link."
         ),
     ] = None,

@@ -11,8 +11,15 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 """
 
 from recfold.embed.bags import Bags
-from recfold.embed.choose_sums import choose_field_sums
-from recfold.embed.field_sums import field_sums_reference
+from recfold.embed.choose_sums import (
+    choose_field_sums,
+    more_flops_of_sum,
+    possible_sums,
+    saved_by_sum,
+    wire_bytes_of_feature,
+    wire_bytes_of_sum,
+)
+from recfold.embed.field_sums import as_weighted, field_sums_reference
 from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.reference import lookup_reference
@@ -28,10 +35,16 @@ __all__ = [
     "Lookup",
     "ShardState",
     "ShardedTables",
+    "as_weighted",
     "choose_field_sums",
     "field_sums_reference",
     "gather_table",
     "lookup_reference",
+    "more_flops_of_sum",
+    "possible_sums",
+    "saved_by_sum",
     "table_sizes",
     "whole_state",
+    "wire_bytes_of_feature",
+    "wire_bytes_of_sum",
 ]

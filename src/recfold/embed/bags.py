@@ -139,6 +139,43 @@ def check_together(reads: Sequence[Read], bags: Mapping[str, Bags], together: Ma
             )
 
 
+def check_same_ids(same_ids: Mapping[str, str], reads: Sequence[Read]) -> None:
+    """Features that have the bags of another one, which has its own.
+
+    Raises:
+        InputError: a feature without a read, one that is named through another, or two of other modes.
+    """
+    modes = {read.feature: read.mode for read in reads}
+    for feature, source in same_ids.items():
+        for name in (feature, source):
+            if name not in modes:
+                raise InputError(f"feature {name!r} of the same ids as another is read by no table")
+        if source in same_ids or modes[feature] != modes[source]:
+            why = "has the ids of a third one" if source in same_ids else "is read in another way"
+            raise InputError(f"feature {feature!r} cannot have the ids of {source!r}, which {why}")
+
+
+def check_same_bags(same_ids: Mapping[str, str], bags: Mapping[str, Bags]) -> None:
+    """Features that are said to have the same bags have them.
+
+    Raises:
+        InputError: the first one that has not.
+    """
+    for feature, source in same_ids.items():
+        own, other = bags[feature], bags[source]
+        if own is not other and not (
+            _equal(own.values, other.values)
+            and _equal(own.offsets, other.offsets)
+            and (own.weights is None) == (other.weights is None)
+            and (own.weights is None or other.weights is None or _equal(own.weights, other.weights))
+        ):
+            raise InputError(f"feature {feature!r} has not the bags of {source!r}", todo="leave it out of same_ids")
+
+
+def _equal(own: Tensor, other: Tensor) -> bool:
+    return own is other or torch.equal(own, other)
+
+
 def _check_shape(feature: str, bags: Bags, device: torch.device) -> None:
     for what, tensor in (("values", bags.values), ("offsets", bags.offsets)):
         if tensor.dtype != torch.int64 or tensor.dim() != 1:

@@ -1,19 +1,37 @@
-"""Which features are worth adding up where their rows are, by counted bytes.
+"""Which features are worth adding up where their rows are, by counted bytes and multiplications.
 
-Adding up takes as many additions on either side, so that bytes decide. Ids cross the wire in any case.
+Adding up takes as many additions on either side, so that bytes decide; only a matrix that several ranks multiply their
+parts of the same rows with costs more on one side. Ids cross the wire in any case.
 """
 
 from collections.abc import Mapping, Sequence
 
-from recfold.spec import FieldSum, Placement, Plan, Read, Shard
+from recfold.spec import FieldSum, Placement, Plan, Read
 
 FLOAT_BYTES, LENGTH_BYTES = 4, 4
+FLOPS_PER_BYTE = 100.0
+"""Floating-point operations that take about as long as a byte on the wire: 1e10 a second and core against 1 Gbit/s."""
+
+
+def possible_sums(candidates: Sequence[FieldSum], reads: Sequence[Read], plan: Plan) -> tuple[FieldSum, ...]:
+    """What of each candidate the plan allows: squares of pooled rows need tables that are not cut by rows."""
+    table_of = {read.feature: read.table for read in reads}
+    found = []
+    for own in candidates:
+        kept = tuple(
+            feature
+            for feature in own.features
+            if own.squares != "fields" or not _is_cut_by_rows(plan.tables[table_of[feature]])
+        )
+        if kept:
+            found.append(own.model_copy(update={"features": kept}))
+    return tuple(found)
 
 
 def choose_field_sums(
     candidates: Sequence[FieldSum], reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
 ) -> tuple[FieldSum, ...]:
-    """Those that the plan allows and that make fewer bytes cross the wire.
+    """Those that the plan allows and that make a step cheaper.
 
     Args:
         candidates: of features of one batch group and width each.
@@ -22,37 +40,45 @@ def choose_field_sums(
     Example:
         >>> from recfold.spec import Topology, replicated, row_wise, table_wise
         >>> reads = [Read(feature=name, table=name, mode="sum") for name in "ab"]
-        >>> both = FieldSum(name="ab", features=("a", "b"), squares=True)
+        >>> both = FieldSum(name="ab", features=("a", "b"), squares="fields")
         >>> def chosen(placed: Placement, ranks: int = 2) -> int:
         ...     plan = Plan(topology=Topology(ranks=ranks), tables={"a": placed, "b": placed})
         ...     return len(choose_field_sums([both], reads, plan, {"a": 1.0, "b": 1.0}))
         >>> chosen(replicated(8, 4)), chosen(row_wise(8, 4, ranks=(0, 1))), chosen(table_wise(8, 4, rank=1))
         (0, 0, 0)
-        >>> both = both.model_copy(update={"squares": False})
+        >>> both = both.model_copy(update={"squares": None})
         >>> chosen(table_wise(8, 4, rank=1))
         1
     """
-    by_feature = {read.feature: read for read in reads}
-    chosen = []
-    for candidate in candidates:
-        own = [by_feature[feature] for feature in candidate.features]
-        placed = [plan.tables[read.table] for read in own]
-        if candidate.squares and any(_is_cut_by_rows(placement) for placement in placed):
-            continue
-        summed = wire_bytes_of_sum(candidate, own, plan, ids_per_list)
-        if summed < sum(wire_bytes_of_feature(read, plan, ids_per_list[read.feature]) for read in own):
-            chosen.append(candidate)
-    return tuple(chosen)
+    return tuple(
+        candidate
+        for candidate in possible_sums(candidates, reads, plan)
+        if saved_by_sum(candidate, reads, plan, ids_per_list) > 0
+    )
 
 
-def wire_bytes_of_feature(read: Read, plan: Plan, ids: float) -> float:
+def saved_by_sum(field_sum: FieldSum, reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]) -> float:
+    """Expected bytes of a distinct list that do not cross the wire, less what a matrix costs, as bytes."""
+    own = [read for read in reads if read.feature in field_sum.features]
+    apart = sum(
+        wire_bytes_of_feature(read, plan, ids_per_list[read.feature], by_id=field_sum.squares == "ids") for read in own
+    )
+    summed = wire_bytes_of_sum(field_sum, own, plan, ids_per_list)
+    return apart - summed - more_flops_of_sum(field_sum, own, plan) / FLOPS_PER_BYTE
+
+
+def wire_bytes_of_feature(read: Read, plan: Plan, ids: float, *, by_id: bool = False) -> float:
     """Expected bytes of one distinct list that cross the wire: lengths, rows there, gradients back; float32.
 
     Args:
         ids: in a list, each in any row of the table.
+        by_id: the row of each id travels, because squares count them one by one.
     """
     placement, total = plan.tables[read.table], 0.0
     for shard in placement.shards:
+        if by_id:
+            total += ids * shard.num_rows / placement.rows * 2 * shard.dim * FLOAT_BYTES
+            continue
         is_part = shard.num_rows < placement.rows
         asked = 1 - (1 - shard.num_rows / placement.rows) ** ids if is_part else 1.0
         total += asked * (LENGTH_BYTES + 2 * shard.dim * FLOAT_BYTES)
@@ -63,16 +89,28 @@ def wire_bytes_of_sum(
     field_sum: FieldSum, reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
 ) -> float:
     """The same of the lists of a sum's features: all their lengths, weights that make a mean a sum, one sum a rank."""
-    total, sums = 0.0, set()
+    total = 0.0
+    sums: set[tuple[int, tuple[int, int] | None]] = set()
     for read in reads:
-        shards: Sequence[Shard] = plan.tables[read.table].shards
+        shards = plan.tables[read.table].shards
         total += LENGTH_BYTES * len(shards)
         blocks = len({shard.columns for shard in shards})
         total += FLOAT_BYTES * ids_per_list[read.feature] * blocks if read.mode == "mean" else 0.0
-        sums |= {(shard.rank, shard.columns) for shard in shards}
-    for _, (first, stop) in sums:
-        total += 2 * (stop - first) * FLOAT_BYTES * len(field_sum.outputs)
+        sums |= {(shard.rank, shard.columns if field_sum.adds_columns else None) for shard in shards}
+    for _, columns in sums:
+        dim = 0 if columns is None else columns[1] - columns[0]
+        total += 2 * FLOAT_BYTES * sum(field_sum.width(output, dim) for output in field_sum.outputs)
     return total * _remote(plan)
+
+
+def more_flops_of_sum(field_sum: FieldSum, reads: Sequence[Read], plan: Plan) -> float:
+    """Floating-point operations of a list, there and back, that all ranks do more than one that has all rows."""
+    multiplied = 0
+    for read in reads:
+        placement = plan.tables[read.table]
+        if not placement.replicated:
+            multiplied += sum(shard.dim for shard in placement.shards) - placement.dim
+    return 6.0 * field_sum.product * multiplied
 
 
 def _remote(plan: Plan) -> float:

@@ -1,6 +1,7 @@
 """Messages of a step: sizes, then ids with lengths and weights, then rows there, then their gradients back.
 
 sizes   int32  status | ids, bags, weighted? of each (shard, read) | ids of each replicated table
+        (reads with the same bags in the same rows of two tables are one: see `layout.py`)
 ids     int64 ids of every slot | int64 touched rows of replicated tables | weights | int32 lengths
 rows    each shard's rows, one after the other, as the codec writes them
 """
@@ -13,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from recfold.comm import Message, RowFormat, Wire, aligned
-from recfold.embed.pieces import Piece, Slots
+from recfold.embed.pieces import Piece
 from recfold.embed.route import Part
 
 FAILED, EVALUATES, TRAINS = 0, 1, 2
@@ -105,9 +106,9 @@ def sizes_message(status: int, request: Request, device: torch.device) -> Tensor
     return torch.tensor(numbers, dtype=torch.int32).to(device)
 
 
-def num_sizes(slots: Slots, rank: int) -> int:
-    """Numbers in the sizes message to a rank."""
-    return 1 + 3 * len(slots.on(rank)) + len(slots.replicated)
+def num_sizes(num_parts: int, num_touched: int) -> int:
+    """Numbers in a sizes message."""
+    return 1 + 3 * num_parts + num_touched
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ A step, top to bottom in one forward:
 and its backward: gradients to the ranks that hold the rows, one update per table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
@@ -22,14 +22,14 @@ from torch.autograd.function import once_differentiable
 
 from recfold.comm import Exchange, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
 from recfold.embed import exchange
-from recfold.embed.bags import Bags, check_bags, check_reads, check_together
+from recfold.embed.bags import Bags, check_bags, check_reads, check_same_bags, check_same_ids, check_together
 from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
-from recfold.embed.field_sums import as_weighted, check_field_sums
+from recfold.embed.field_sums import Rows, as_weighted, check_field_sums
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.layout import Layout
 from recfold.embed.local_shards import LocalShards, join_parts
 from recfold.embed.ops import lengths_U1
-from recfold.embed.partial_sums import PartialSums
+from recfold.embed.partial_sums import Matrix, PartialSums
 from recfold.embed.pieces import Piece
 from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
 from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, resolve_all
@@ -69,7 +69,7 @@ class Lookup:
     asked: Sequence[Request] = ()
     joined: Sequence[Joined] = ()
     sums: Sequence[Tensor] = ()
-    home: Mapping[str, Tensor] = field(default_factory=dict)
+    home: Mapping[str, Rows] = field(default_factory=dict)
     answers: Sequence[Sequence[Tensor]] = ()
     wanted: Sequence[Sequence[int]] = ()
     rows: Exchange | None = None
@@ -89,6 +89,7 @@ class ShardedTables(nn.Module):
         group: None for the default group.
         codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
         field_sums: features that are given as their sum only: each rank adds up those that it holds.
+        same_ids: feature -> another one whose bags are always the same: their ids travel once.
     Raises:
         InputError: the same on every rank: a plan of other tables or another number of ranks, a wrong read or setting,
             or ranks that do not agree.
@@ -113,6 +114,7 @@ class ShardedTables(nn.Module):
         dtype: torch.dtype | None = None,
         together: Mapping[str, str] | None = None,
         field_sums: Sequence[FieldSum] = (),
+        same_ids: Mapping[str, str] | None = None,
         **update: Unpack[UpdateDefaults],
     ) -> None:
         super().__init__()
@@ -120,20 +122,27 @@ class ShardedTables(nn.Module):
         self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
         self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
         self._codec_name, self._seed = codec, seed
-        resolved = self._resolve_together(tables, update, dtype, field_sums, together or {})
+        resolved = self._resolve_together(tables, update, dtype, field_sums, together or {}, same_ids or {})
         self._codec = codec_named(codec)
         self._together = dict(together or {})
-        self.layout = Layout(plan, resolved, self.reads, self.peers.rank)
+        summed = [feature for own in field_sums for feature in own.features]
+        self.layout = Layout(plan, resolved, self.reads, self.peers.rank, same_ids or {}, summed)
         slots = self.layout.slots
         self._partial = PartialSums(slots, field_sums, self.peers.rank)
         unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
         self._outputs = (*unsummed, *self._partial.outputs)
         self._row_types_on = [self._partial.row_types(rank) for rank in range(self.peers.ranks)]
         self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
-        self._replicas = Replicas(slots.replicated, slots.reads, self.device, seed)
+        counted = {read.feature for read in self.reads if self._partial.counts_ids(read.feature)}
+        by_id = {
+            table: tuple(_by_id(read) if read.feature in counted else read for read in own)
+            for table, own in slots.reads.items()
+        }
+        self._replicas = Replicas(slots.replicated, by_id, self.device, seed)
         problem = ""
         try:
-            self._local = LocalShards(slots, self.peers, kernel, self._together, seed)
+            alike = {feature: group for feature, group in self._together.items() if feature not in counted}
+            self._local = LocalShards(slots, self.peers, kernel, alike, seed)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
@@ -162,16 +171,18 @@ class ShardedTables(nn.Module):
         lookup = self._cut(self.empty_bags() if problem else bags, trains)
         peers, device = self.peers, self.device
         status = FAILED if problem else TRAINS if trains else EVALUATES
-        messages = [exchange.sizes_message(status, request, device) for request in lookup.requests]
-        expected = [4 * exchange.num_sizes(self.layout.slots, peers.rank)] * peers.ranks
+        layout = self.layout
+        shipped = [layout.shipped(request, rank) for rank, request in enumerate(lookup.requests)]
+        messages = [exchange.sizes_message(status, request, device) for request in shipped]
+        expected = [4 * exchange.num_sizes(len(layout.shipped_here), layout.num_touched)] * peers.ranks
         received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
         received[peers.rank] = messages[peers.rank].view(torch.uint8)
-        lookup.sizes = [exchange.read_sizes(message, len(self.layout.modes_here)) for message in received]
+        lookup.sizes = [exchange.read_sizes(message, len(layout.shipped_here)) for message in received]
         if any(sizes.status != status or problem for sizes in lookup.sizes):
             stop_together(problem, peers.group, device)
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
-        outgoing = [exchange.request_parts(request) for request in lookup.requests]
-        expected = [exchange.request_bytes(sizes, self.layout.modes_here) for sizes in lookup.sizes]
+        outgoing = [exchange.request_parts(request) for request in shipped]
+        expected = [exchange.request_bytes(sizes, layout.shipped_here) for sizes in lookup.sizes]
         lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
         return lookup
 
@@ -180,10 +191,12 @@ class ShardedTables(nn.Module):
         assert lookup.ids is not None
         peers, layout = self.peers, self.layout
         lookup.asked = [
-            lookup.requests[rank] if rank == peers.rank else exchange.read_request(message, sizes, layout.modes_here)
+            lookup.requests[rank]
+            if rank == peers.rank
+            else layout.whole(exchange.read_request(message, sizes, layout.shipped_here), peers.rank)
             for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
         ]
-        counts = [layout.bags_by_piece(request, peers.rank) for request in lookup.asked]
+        counts = [layout.rows_by_piece(request, peers.rank, self._partial) for request in lookup.asked]
         lookup.joined = self._join(lookup.asked)
         lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
         lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
@@ -200,7 +213,7 @@ class ShardedTables(nn.Module):
         if lookup.rows is None:
             self.answer(lookup)
         assert lookup.rows is not None
-        lookup.home = self._replicas.look_up(lookup.replicas, lookup.bags)  # while the others travel
+        lookup.home = self._at_home(lookup)  # while the others travel
         found: list[Sequence[Tensor]] = []
         for rank, message in enumerate(lookup.rows.wait()):
             types, counts = self._row_types_on[rank], lookup.wanted[rank]
@@ -209,10 +222,12 @@ class ShardedTables(nn.Module):
                 lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
             )
         lookup.answers = ()
-        outputs = {**lookup.home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
+        home = {feature: rows.pooled_UD for feature, rows in lookup.home.items()}
+        outputs = {**home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
         ordered = [outputs[name] for name in self._outputs]
         if lookup.trains:
-            ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered))
+            matrices = [own.parameter for own in self._partial.matrices.values()]
+            ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered, *matrices))
         return dict(zip(self._outputs, ordered, strict=True))
 
     def serve(self) -> None:
@@ -226,12 +241,24 @@ class ShardedTables(nn.Module):
         none, first = (torch.zeros(count, dtype=torch.int64, device=self.device) for count in (0, 1))
         return {read.feature: Bags(none, first) for read in self.reads}
 
-    def update_(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> None:
+    def multiply(self, field_sum: str, parameter: nn.Parameter, columns: Mapping[str, tuple[int, int]]) -> None:
+        """Say which matrix multiplies the rows of a sum that gives a product; the same on every rank, before a forward.
+
+        Args:
+            parameter: [H, width]; its gradient is this rank's part: the sum over ranks is that of one process.
+            columns: feature of the sum -> the columns that multiply its rows.
+        """
+        self._partial.matrices[field_sum] = Matrix(parameter, dict(columns))
+
+    def update_(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> list[Tensor]:
         """The backward of a forward: send gradients to the rows, update each touched row once.
 
         Args:
             grads: of each output; None is zero.
+        Returns:
+            Gradients of the matrices of `multiply`.
         """
+        self._partial.begin_backward()
         peers, row_format = self.peers, self._codec.gradients
         of_outputs = self._filled(lookup, grads)
         by_feature = self._grads_of_sums(lookup, of_outputs)
@@ -263,6 +290,7 @@ class ShardedTables(nn.Module):
             self._local.columns.update_([grads_here[p] for p in places], [lookup.joined[p] for p in places])
         if self._replicas.tables:
             self._replicas.update_([own.touched for own in lookup.asked], [own[num_sharded:] for own in received])
+        return list(self._partial.matrix_grads.values())
 
     def shards(self) -> tuple[ShardState, ...]:
         """What training changes on this rank, live: its shards, and every replicated table."""
@@ -324,6 +352,7 @@ class ShardedTables(nn.Module):
         dtype: torch.dtype | None,
         field_sums: Sequence[FieldSum],
         together: Mapping[str, str],
+        same_ids: Mapping[str, str],
     ) -> dict[str, ResolvedTable]:
         """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
         resolved: dict[str, ResolvedTable] = {}
@@ -334,11 +363,14 @@ class ShardedTables(nn.Module):
             self.plan.check_tables({name: (own.rows, own.dim) for name, own in resolved.items()}, peers.ranks)
             codec_named(self._codec_name)
             check_field_sums(field_sums, self.reads, resolved, together, self.plan)
+            check_same_ids(same_ids, self.reads)
         except InputError as error:
             problem = str(error)
         stop_together(problem, peers.group, self.device)
         facts = [own.fingerprint() for own in resolved.values()]
-        text = "|".join([self.plan.to_json(), *facts, f"{self.reads} {field_sums} {self._codec_name} {self._seed}"])
+        text = "|".join(
+            [self.plan.to_json(), *facts, f"{self.reads} {field_sums} {same_ids} {self._codec_name} {self._seed}"]
+        )
         digests = gather_texts(f"{int(xxh64_strings([text])[0]):016x}", peers.group, self.device)
         others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
@@ -352,22 +384,40 @@ class ShardedTables(nn.Module):
         try:
             check_bags(self.reads, bags, {name: own.rows for name, own in self.layout.tables.items()}, self.device)
             check_together(self.reads, bags, self._together)
+            check_same_bags(self.layout.same_ids, bags)
         except InputError as error:
             return str(error)
         return ""
 
+    def _at_home(self, lookup: Lookup) -> dict[str, Rows]:
+        """Rows of replicated tables."""
+        found = self._replicas.look_up(lookup.replicas, self._bags_at_home(lookup.bags))
+        bags = lookup.bags
+        return {name: self._partial.rows_of_home(name, rows, bags[name].offsets.diff()) for name, rows in found.items()}
+
+    def _bags_at_home(self, bags: Mapping[str, Bags]) -> Mapping[str, Bags]:
+        """Bags of replicated tables: an id of a mean that counts by itself has its share as a weight."""
+        counted = [read for read in self.reads if read.mode == "mean" and self._partial.counts_ids(read.feature)]
+        types = {read.feature: self.layout.tables[read.table].out_dtype for read in counted}
+        return {**bags, **{name: as_weighted(bags[name], "mean", dtype) for name, dtype in types.items()}}
+
     def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
         parts: dict[tuple[Piece, str], Part] = {}
+        alike: dict[Hashable, Part] = {}
         for table, reads in self.layout.slots.reads.items():
             for read in reads:
                 cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
                 for block, cuts in zip(self.layout.blocks[table], self.layout.cuts[table], strict=True):
-                    if cuts not in cut:
+                    keys = [self.layout.part_key(piece, read) for piece in block]
+                    if cuts not in cut and any(key not in alike for key in keys):
                         dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
                         own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
                         cut[cuts] = cut_bags(_typed(own, dtype), read.mode, cuts, keep_empty=is_summed)
-                    parts |= {(piece, read.feature): cut[cuts][piece.place] for piece in block}
-        replicas = self._replicas.begin(bags, trains)
+                    for piece, key in zip(block, keys, strict=True):
+                        if key not in alike:
+                            alike[key] = cut[cuts][piece.place]
+                        parts[piece, read.feature] = alike[key]
+        replicas = self._replicas.begin(self._bags_at_home(bags), trains)
         touched = replicas.rows()
         requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
@@ -375,10 +425,14 @@ class ShardedTables(nn.Module):
     def _join(self, asked: Sequence[Request]) -> list[Joined]:
         joined, first = [], 0
         for piece in self._local.pieces:
-            stop = first + len(self.layout.slots.reads[piece.table.name])
-            parts = [part for request in asked for part in request.parts[first:stop]]
+            reads = self.layout.slots.reads[piece.table.name]
+            parts = [
+                self._partial.as_looked_up(part, read.feature)
+                for request in asked
+                for read, part in zip(reads, request.parts[first : first + len(reads)], strict=True)
+            ]
             joined.append(join_parts(parts, piece.local.out_dtype))
-            first = stop
+            first += len(reads)
         return joined
 
     def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
@@ -405,7 +459,7 @@ class ShardedTables(nn.Module):
 
     def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Gradients of the rows of each own piece from each rank."""
-        counts = [self.layout.bags_by_piece(request, self.peers.rank) for request in lookup.asked]
+        counts = [self.layout.rows_by_piece(request, self.peers.rank, self._partial) for request in lookup.asked]
         answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self.peers.ranks)
         return [
             self._partial.spread(rows, request, own)
@@ -417,10 +471,12 @@ class ShardedTables(nn.Module):
         filled = {}
         for name, grad in zip(self._outputs, grads, strict=True):
             if grad is None:
-                read = self.layout.read_of[self._partial.first_feature(name)]
+                feature, field_sum = self._partial.of_output(name)
+                read = self.layout.read_of[feature]
                 table = self.layout.tables[read.table]
-                rows = lookup.bags[read.feature].num_bags(read.mode)
-                grad = torch.zeros(rows, table.dim, dtype=table.out_dtype, device=self.device)
+                rows = lookup.bags[feature].num_bags(read.mode)
+                width = table.dim if field_sum is None else field_sum.width(name, table.dim)
+                grad = torch.zeros(rows, width, dtype=table.out_dtype, device=self.device)
             filled[name] = grad
         return filled
 
@@ -431,7 +487,10 @@ class ShardedTables(nn.Module):
             if read.feature not in self._partial:
                 grad = of_outputs[read.feature]
             elif read.feature in lookup.home:
-                grad = self._partial.grad_of(read.feature, lookup.home[read.feature], of_outputs)
+                grad = self._partial.grad_of_home(read.feature, lookup.home[read.feature], of_outputs)
+                if self._partial.counts_ids(read.feature):
+                    by_feature[read.feature] = grad
+                    continue
             else:
                 continue
             by_feature[read.feature] = of_sums(read, lookup.bags[read.feature], grad)
@@ -459,16 +518,22 @@ class _Outputs(torch.autograd.Function):
     """Outputs of a lookup, whose backward is its update."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, tables: ShardedTables, lookup: Lookup, rows: list[Tensor]) -> Any:
+    def forward(
+        ctx: Any, anchor: Tensor, tables: ShardedTables, lookup: Lookup, rows: list[Tensor], *matrices: Tensor
+    ) -> Any:
         ctx.tables, ctx.lookup = tables, lookup
         ctx.set_materialize_grads(False)
         return tuple(rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
-        ctx.tables.update_(ctx.lookup, grads)
-        return None, None, None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, None, None, None, *ctx.tables.update_(ctx.lookup, grads)
+
+
+def _by_id(read: Read) -> Read:
+    """A read of the same rows one by one."""
+    return read.model_copy(update={"mode": "rows"})
 
 
 def _typed(bags: Bags, dtype: torch.dtype) -> Bags:

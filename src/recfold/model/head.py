@@ -3,7 +3,7 @@
 Legend: B samples, W width of the representation, H of what the head makes of it, L labels, E experts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -69,7 +69,10 @@ class SharedBottom(nn.Module):
 
     def forward(self, x_BW: Any, beside_BC: Any = None) -> Any:
         """Logits [B, L]."""
-        shared_BH = self.bottom(x_BW)
+        return self.after_bottom(self.bottom(x_BW), beside_BC)
+
+    def after_bottom(self, shared_BH: Any, beside_BC: Any = None) -> Any:
+        """Logits [B, L] of what the tower gives."""
         if beside_BC is not None:
             shared_BH = torch.cat([beside_BC, shared_BH], dim=1)
         return self.towers([shared_BH] * self.num_labels)
@@ -125,3 +128,25 @@ def build_head(
         return SharedBottom(width, hidden, num_labels, settings, beside)
     widths = (width, *hidden, num_labels)
     return mlp(widths, activation=settings.activation, dropout=settings.dropout, last=False)
+
+
+def first_linear(head: nn.Module) -> tuple[str, nn.Linear] | None:
+    """The one layer that reads a head's input, and its name in the head; None where there are several.
+
+    >>> first_linear(build_head(3, (4,), 1, HeadSettings()))
+    ('0', Linear(in_features=3, out_features=4, bias=True))
+    """
+    where, layers = ("bottom.", head.bottom) if isinstance(head, SharedBottom) else ("", head)
+    if isinstance(layers, nn.Sequential) and len(layers) and isinstance(layers[0], nn.Linear):
+        return f"{where}0", layers[0]
+    return None
+
+
+def split_first(head: nn.Module) -> tuple[nn.Linear, Callable[[Any], Any]]:
+    """The `first_linear` of a head that has one, and what follows."""
+    found = first_linear(head)
+    assert found is not None
+    if isinstance(head, SharedBottom):
+        return found[1], lambda hidden_BH: head.after_bottom(head.bottom[1:](hidden_BH))
+    assert isinstance(head, nn.Sequential)
+    return found[1], head[1:]

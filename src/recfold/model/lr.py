@@ -12,7 +12,7 @@ from torch import nn
 from recfold.batch import ModelInputs
 from recfold.model.columns import Columns
 from recfold.model.shape import InputShape
-from recfold.spec import InputError, Settings
+from recfold.spec import InputError, Operator, Settings
 
 
 class LrSettings(Settings):
@@ -37,10 +37,15 @@ class FirstOrder(nn.Module):
 
     def forward(self, inputs: ModelInputs) -> Any:
         """Logits [B, num_labels]."""
-        terms_BL: list[Any] = [inputs.weights[name] for name in self.features]
+        terms_BL = inputs.weight_terms(self.features)
         if self.linear is not None and self.columns is not None:
             terms_BL.append(self.linear(self.columns(inputs)))
         return torch.stack(terms_BL, dim=1).sum(1) + self.bias
+
+    def operators(self) -> tuple[Operator, ...]:
+        """The sum over features is linear in the weights."""
+        operator = Operator(name="first-order terms", of="weights", features=self.features, total=True)
+        return (operator,) if self.features else ()
 
 
 class Lr(nn.Module):
@@ -60,3 +65,7 @@ class Lr(nn.Module):
     def forward(self, inputs: ModelInputs) -> Any:
         """Logits [B, num_labels]."""
         return self.first(inputs)
+
+    def operators(self) -> tuple[Operator, ...]:
+        """What is linear in looked-up rows."""
+        return self.first.operators()

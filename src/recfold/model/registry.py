@@ -16,7 +16,7 @@ from recfold.model.reads import history_reads, no_reads, pooled_reads
 from recfold.model.sequence import Sequence, SequenceSettings
 from recfold.model.shape import InputShape
 from recfold.model.wide_deep import WideDeep, WideDeepSettings
-from recfold.spec import ReadMode, Schema, Settings, unknown
+from recfold.spec import Operator, ReadMode, Schema, Settings, unknown
 
 Reads = Callable[[Schema], list[tuple[str, ReadMode]]]
 
@@ -76,6 +76,15 @@ def build_model(name: str, shape: InputShape, options: Mapping[str, Any]) -> nn.
     """
     family = _family(name)
     return family.build(shape, family.settings.parse(dict(options), "model.options"))
+
+
+def operators_of(model: nn.Module) -> tuple[Operator, ...]:
+    """What a model computes that is linear in its looked-up rows; none where it does not say.
+
+    Of the same rows (`of` and features) its operators are all that reads them.
+    """
+    operators = getattr(model, "operators", None)
+    return operators() if callable(operators) else ()
 
 
 def _family(name: str) -> ModelFamily:

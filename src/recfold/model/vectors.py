@@ -1,5 +1,6 @@
 """The pooled vectors of a batch in one common width."""
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -24,7 +25,11 @@ class Vectors(nn.Module):
 
     def forward(self, inputs: ModelInputs) -> list[Any]:
         """One vector [B, D] for each feature."""
-        return [self._vector(name, inputs.pooled[name]) for name in self.features]
+        return self.of(self.features, inputs)
+
+    def of(self, features: Collection[str], inputs: ModelInputs) -> list[Any]:
+        """Those of some features."""
+        return [self._vector(name, inputs.pooled[name]) for name in features]
 
     def _vector(self, name: str, vector_BD: Any) -> Any:
         return self.projections[keyed(name)](vector_BD) if keyed(name) in self.projections else vector_BD

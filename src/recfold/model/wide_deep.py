@@ -14,6 +14,7 @@ from recfold.model.deep import Flat
 from recfold.model.head import HeadSettings, build_head
 from recfold.model.lr import FirstOrder
 from recfold.model.shape import InputShape
+from recfold.spec import Operator
 
 
 class WideDeepSettings(HeadSettings):
@@ -41,4 +42,8 @@ class WideDeep(nn.Module):
 
     def forward(self, inputs: ModelInputs) -> Any:
         """Logits [B, num_labels]."""
-        return self.wide(inputs) + self.deep(self.flat(inputs))
+        return self.wide(inputs) + self.flat.into(self.deep, inputs)
+
+    def operators(self) -> tuple[Operator, ...]:
+        """What is linear in looked-up rows."""
+        return self.wide.operators() + self.flat.operators(self.deep, "deep")

@@ -14,7 +14,7 @@ from recfold.spec.plan import (
     twcw,
     twrw,
 )
-from recfold.spec.reads import FieldSum, Read, ReadMode
+from recfold.spec.reads import FieldSum, Operator, Read, ReadMode
 from recfold.spec.schema import (
     SAMPLE_GROUP,
     FeatureSpec,
@@ -33,6 +33,7 @@ __all__ = [
     "GroupSpec",
     "InputError",
     "LabelSpec",
+    "Operator",
     "Placement",
     "Plan",
     "Read",

@@ -1,18 +1,28 @@
 """From a schema and settings to tables and a model, and from a batch to what they read."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
-from recfold.embed import Bags, EmbeddingTables
+from recfold.batch import (
+    Batch,
+    Folded,
+    FoldedSequence,
+    Group,
+    InverseKeyedJaggedTensor,
+    ModelInputs,
+    SegmentedSum,
+    as_folded,
+)
+from recfold.embed import Bags, EmbeddingTables, ShardedTables, as_weighted
 from recfold.embed import table_sizes as embed_table_sizes
-from recfold.model import InputShape, build_model, model_reads, model_weights
+from recfold.model import InputShape, build_model, model_reads, model_weights, operators_of
 from recfold.plan import TableSize
-from recfold.spec import InputError, Read, ReadMode, Schema, TableSpec
+from recfold.spec import InputError, Plan, Read, ReadMode, Schema, TableSpec
+from recfold.train.partial import PartialChoice, check_partial, choose_partial, group_sums
 from recfold.train.settings import RunSettings
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -50,6 +60,10 @@ class Assembled:
         groups: feature -> the group that stores it.
         dtype: of the dense part.
         weighed: name of a read of first-order weights -> its feature.
+        partial: what is added up where the rows are; those features the model gets as sums.
+        by_id: read whose ids' rows are looked up one by one and pooled here, because the model counts their squares ->
+            whether it wants them summed over columns.
+        means: of these, those that are pooled by mean.
     """
 
     model: nn.Module
@@ -60,6 +74,9 @@ class Assembled:
     groups: Mapping[str, str]
     dtype: torch.dtype
     weighed: Mapping[str, str]
+    partial: PartialChoice = field(default_factory=PartialChoice)
+    by_id: Mapping[str, bool] = field(default_factory=dict)
+    means: frozenset[str] = frozenset()
 
     def inputs(self, batch: Batch) -> ModelInputs:
         """Look up every table once and put the model's inputs together, folded as the batch is.
@@ -68,19 +85,35 @@ class Assembled:
             InputError: the batch lacks a feature.
         """
         lists = lists_of(batch)
-        looked_up = self.tables({read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads})
+        bags = self._bags_of(lists)
+        looked_up = {name: rows.to(self.dtype) for name, rows in self.tables(bags).items()}
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
+        squares: dict[str, Tensor | Folded] = {}
         sequences: dict[str, dict[str, FoldedSequence]] = {}
         for read in self.reads:
+            if read.feature not in looked_up:
+                continue  # added up with others
             feature = self.source(read)
-            own = lists[feature]
-            values = looked_up[read.feature].to(self.dtype)
-            if read.mode == "rows":
+            own, values = lists[feature], looked_up[read.feature]
+            if read.feature in self.by_id:
+                pool = SegmentedSum(
+                    torch.arange(len(values), device=values.device), len(values), bags[read.feature].offsets
+                )
+                squares_VD = values.square()
+                if self.by_id[read.feature]:
+                    squares_VD = squares_VD.sum(1, keepdim=True)
+                pooled[feature], squares[feature] = (as_folded(pool(v), own.index) for v in (values, squares_VD))
+            elif read.mode == "rows":
                 features = sequences.setdefault(self.groups[feature], {})
                 features[feature] = _sequence(own, feature, values, features)
             else:
                 (pooled if feature == read.feature else weights)[feature] = as_folded(values, own.index)
+        added = [own.added(looked_up, lists[own.features[0]].index) for own in self.partial.sums if not own.is_alone]
+        for alone in (own for own in self.partial.sums if own.is_alone):
+            (feature,), index = alone.features, lists[alone.features[0]].index
+            pooled[feature] = as_folded(looked_up[alone.field_sum.name], index)
+            squares[feature] = as_folded(looked_up[alone.field_sum.squares_name], index)
         return ModelInputs(
             pooled,
             sequences,
@@ -88,7 +121,27 @@ class Assembled:
             self._dense_sequences(batch),
             num_samples=batch.num_samples,
             weights=weights,
+            squares=squares,
+            added=tuple(added),
         )
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines that say which kernel serves which tables, and what is added up where the rows are."""
+        return (*self.tables.notes(), *self.partial.notes)
+
+    def _bags_of(self, lists: Mapping[str, InverseKeyedJaggedTensor]) -> dict[str, Bags]:
+        """The bags of every read; one object where two have the same."""
+        found: dict[str, Bags] = {}
+        for read in self.reads:
+            feature = self.source(read)
+            if feature in found and feature not in self.by_id:
+                found[read.feature] = found[feature]
+            elif read.feature in self.by_id:
+                own = _bags(feature, "sum", lists)
+                found[read.feature] = as_weighted(own, "mean", self.dtype) if read.feature in self.means else own
+            else:
+                found[read.feature] = _bags(feature, read.mode, lists)
+        return found
 
     def source(self, read: Read) -> str:
         """The feature whose ids a read looks up."""
@@ -125,13 +178,21 @@ class Assembled:
 
 
 def assemble(
-    schema: Schema, settings: RunSettings, device: torch.device, make_tables: MakeTables = EmbeddingTables
+    schema: Schema,
+    settings: RunSettings,
+    device: torch.device,
+    make_tables: MakeTables = EmbeddingTables,
+    *,
+    plan: Plan | None = None,
+    ids_per_list: Mapping[str, float] | None = None,
 ) -> Assembled:
     """Build the tables and the model; weights depend on the seed only.
 
     Args:
         schema: an effective schema: every table has rows.
         make_tables: builds the tables of this process.
+        plan: of several ranks.
+        ids_per_list: id feature -> mean ids of a list, by which partial results are chosen; 1 where not given.
     Raises:
         InputError: an unknown model or option, or tables that the model cannot read.
     """
@@ -139,38 +200,72 @@ def assemble(
     specs, vectors, weights = tables_read(schema, settings.model.name)
     weighed = {weights_name(f): f for f, _ in model_weights(settings.model.name, schema)}
     reads = vectors + weights
-    sparse = settings.tables
-    tables = make_tables(
-        specs,
-        reads,
-        kernel=sparse.kernel,
-        optimizer=sparse.optimizer,
-        learning_rate=sparse.learning_rate,
-        eps=sparse.eps,
-        weight_decay=sparse.weight_decay,
-        beta1=sparse.beta1,
-        beta2=sparse.beta2,
-        seed=settings.train.seed,
-        device=device,
-        dtype=dtype if settings.train.dtype == "float64" else None,
-        together={read.feature: schema.group_of(weighed.get(read.feature, read.feature)) for read in reads},
-    )
     dense = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind in ("dense", "vector"))
     dense_sequences = tuple(name for name, f in schema.features.items() if not f.is_id and f.kind == "dense_sequence")
     shape = input_shape(schema, vectors, dense, dense_sequences, tuple(weighed.values()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.train.seed)
         model = build_model(settings.model.name, shape, settings.model.options)
+    model = model.to(device=device, dtype=dtype)
+    groups = {name: schema.group_of(name) for name in schema.features}
+    operators = operators_of(model)
+    dims = {name: spec.dim for name, spec in specs.items()}
+    candidates = group_sums(operators, reads, weighed, groups, dims)
+    check_partial(settings.ranks.partial, candidates, settings.model.name)
+    choice = PartialChoice()
+    if plan is not None:
+        measured = {
+            read.feature: (ids_per_list or {}).get(weighed.get(read.feature, read.feature), 1.0) for read in reads
+        }
+        choice = choose_partial(settings.ranks.partial, candidates, reads, plan, measured)
+    together = {read.feature: groups[weighed.get(read.feature, read.feature)] for read in reads}
+    summed = {name for own in choice.sums for name in own.field_sum.features}
+    by_id = {
+        name: operator.norm
+        for operator in operators
+        if operator.squares == "ids"
+        for name in operator.features
+        if name not in summed
+    }
+    means = frozenset(read.feature for read in reads if read.feature in by_id and read.mode == "mean")
+    reads = tuple(read.model_copy(update={"mode": "rows"}) if read.feature in by_id else read for read in reads)
+    tables = make_tables(
+        specs,
+        reads,
+        **settings.tables.model_dump(exclude={"dim"}),
+        seed=settings.train.seed,
+        device=device,
+        dtype=dtype if settings.train.dtype == "float64" else None,
+        together=together,
+        **_between_ranks(plan, choice, reads, weighed),
+    )
+    for own in choice.sums:
+        if own.parameter:
+            cast(ShardedTables, tables).multiply(own.field_sum.name, model.get_parameter(own.parameter), own.columns)
     return Assembled(
-        model=model.to(device=device, dtype=dtype),
+        model=model,
         tables=tables,
         reads=reads,
         dense=dense,
         dense_sequences=dense_sequences,
-        groups={name: schema.group_of(name) for name in schema.features},
+        groups=groups,
         dtype=dtype,
         weighed=weighed,
+        partial=choice,
+        by_id=by_id,
+        means=means,
     )
+
+
+def _between_ranks(
+    plan: Plan | None, choice: PartialChoice, reads: Sequence[Read], weighed: Mapping[str, str]
+) -> dict[str, Any]:
+    """What tables of several ranks are told besides."""
+    if plan is None:
+        return {}
+    modes = {read.feature: read.mode for read in reads}
+    same = {name: feature for name, feature in weighed.items() if modes.get(feature) == modes[name]}
+    return {"field_sums": tuple(own.field_sum for own in choice.sums), "same_ids": same}
 
 
 def tables_read(schema: Schema, model: str) -> tuple[dict[str, TableSpec], tuple[Read, ...], tuple[Read, ...]]:

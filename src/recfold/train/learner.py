@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,7 @@ class Learner:
         updates: dense updates of the whole run, for a schedule that ends with it.
         plan: where tables lie; None for one rank, or one that is searched for.
         ranks: who trains together; every one of them steps, and scores, in the same order.
+        ids_per_list: id feature -> mean ids of a list, as measured, the same on every rank.
     Raises:
         InputError: an unknown model, optimizer, schedule, option or device.
     """
@@ -74,6 +76,7 @@ class Learner:
         updates: int = 1,
         plan: Plan | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 (frozen)
+        ids_per_list: Mapping[str, float] | None = None,
     ) -> None:
         train = settings.train
         self.device = resolve_device(train.device)
@@ -81,7 +84,9 @@ class Learner:
         self.ranks = ranks
         self._parallel = parallel = parallelize(ranks, table_sizes(schema, settings), plan, codec=settings.ranks.codec)
         self.plan = parallel.plan
-        self.assembled = assemble(schema, settings, self.device, parallel.make_tables)
+        self.assembled = assemble(
+            schema, settings, self.device, parallel.make_tables, plan=parallel.plan, ids_per_list=ids_per_list
+        )
         self.model = self.assembled.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._sum_gradients = parallel.over_ranks(self.model, self.parameters)

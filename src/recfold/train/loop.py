@@ -25,7 +25,7 @@ from recfold.train.offending import save_offending_batch
 from recfold.train.progress import TrainProgress
 from recfold.train.ranks import Ranks, current_ranks
 from recfold.train.run import Run
-from recfold.train.scores import Scored, reader_of, score
+from recfold.train.scores import Scored, ids_per_list, reader_of, score
 from recfold.train.settings import RunSettings
 from recfold.train.stopping import Stopping
 
@@ -84,7 +84,9 @@ def parts_of(
     try:
         whole, rest = divmod(total_steps, steps_of_epoch)  # what is accumulated is used up at the end of an epoch
         updates = whole * math.ceil(steps_of_epoch / train.accumulate) + math.ceil(rest / train.accumulate)
-        learner = Learner(schema, settings, updates=updates, plan=plan, ranks=ranks)
+        measures = ranks.size > 1 and settings.ranks.partial == "auto"
+        measured = ids_per_list(table, schema, settings) if measures else None
+        learner = Learner(schema, settings, updates=updates, plan=plan, ranks=ranks, ids_per_list=measured)
     except BaseException:
         reader.close()
         raise

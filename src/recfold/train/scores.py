@@ -48,6 +48,20 @@ def reader_of(
     return Reader(table, split, own, schema=schema, rank=ranks.rank, world_size=ranks.size)
 
 
+def ids_per_list(table: FoldedTable, schema: Schema, settings: RunSettings) -> dict[str, float]:
+    """Mean ids of a distinct list of each id feature, in the first batch of the train split; the same on every rank."""
+    if "train" not in table.splits():
+        return {}
+    ahead = settings.reader.model_copy(update={"workers": 0})
+    (first, *_) = first_batches(table, schema, settings.model_copy(update={"reader": ahead}), 1)
+    found = {}
+    for own in (group.lists for group in first.groups.values() if group.lists is not None):
+        for key in own.keys:
+            length_U = own.lists(key)[2]
+            found[key] = float(length_U.double().mean()) if len(length_U) else 0.0
+    return found
+
+
 def first_batches(table: FoldedTable, schema: Schema, settings: RunSettings, most: int) -> list[Batch]:
     """The first batches of the train split in the run's order, at most so many; the last of the split may be short.
 

@@ -160,11 +160,14 @@ class RankSettings(Settings):
         timeout_s: how long a rank that does not answer is waited for. One that was killed is noticed at once.
         codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
         memory_gb: that embedding tables may take on each rank; None for what is free.
+        partial: whether ranks add up their own rows for what is linear in them, so that sums travel instead of rows:
+            `auto` where that makes a step cheaper by counted bytes and multiplications, `on` wherever it is possible.
     """
 
     timeout_s: float = Field(default=600.0, gt=0)
     codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     memory_gb: float | None = Field(default=None, gt=0)
+    partial: Literal["auto", "on", "off"] = "auto"
 
 
 class RunSettings(Settings):
@@ -177,8 +180,8 @@ class RunSettings(Settings):
     ranks: RankSettings = RankSettings()
 
 
-MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb")
-"""What changes nothing in what is trained."""
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.partial")
+"""What changes nothing in what is trained, but for the order in which numbers are added."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")
 """What a resumed run may be given more of."""

@@ -10,6 +10,7 @@ from recfold.train.effective import schema_on
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks
 from recfold.train.run import Run, chosen_checkpoint, open_run, table_of
+from recfold.train.scores import ids_per_list
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def trained_learner(
     opened, data = open_run(run), table_of(table)
     found = chosen_checkpoint(opened, checkpoint)
     schema = schema_on(data.schema, opened.schema)
-    learner = Learner(schema, opened.settings, ranks=ranks)
+    measures = ranks.size > 1 and opened.settings.ranks.partial == "auto"
+    measured = ids_per_list(data, schema, opened.settings) if measures else None
+    learner = Learner(schema, opened.settings, ranks=ranks, ids_per_list=measured)
     learner.load_weights(load(found.path, verified=True))
     return Trained(opened, data, schema, found, learner)

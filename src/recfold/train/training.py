@@ -225,7 +225,7 @@ def _result(run: Run, loop: Loop, ended: str, notes: tuple[str, ...]) -> TrainRe
         ended=cast(Literal["finished", "early stopping", "interrupted"], ended),
         message=messages[ended],
         checkpoint=step_path(run.path, loop.step),
-        notes=(*loop.learner.assembled.tables.notes(), *notes),
+        notes=(*loop.learner.assembled.notes(), *notes),
     )
 
 

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from recfold.bench.exchange.cases import STEP_CASES, asked_case
+from recfold.bench.exchange.multihot import multihot_measurements
+from recfold.bench.exchange.multihot_rank import Multihot
 from recfold.bench.exchange.scaling import scaling_measurements
 from recfold.bench.exchange.steps import step_measurements
 from recfold.bench.measurement import Measurement
@@ -13,7 +15,31 @@ from recfold.spec import InputError, unknown
 
 Cases = Callable[[Sequence[str], Work, BenchSettings], list[Measurement]]
 
-CASES: dict[str, Cases] = {**dict.fromkeys(STEP_CASES, step_measurements), "scaling": scaling_measurements}
+MULTIHOT = {f"multihot-{model}": model for model in ("fm", "deepfm", "lr")}
+PEER = "parameter-server"
+
+
+def _multihot(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
+    if settings.peers and PEER not in settings.peers:
+        raise unknown(f"peer of {names[0]}", settings.peers[0], [PEER])
+    if work.progress is not None:
+        work.progress(f"{', '.join(names)}: train on 4 ranks", 0, None)
+    return multihot_measurements(
+        Multihot(
+            models=tuple(MULTIHOT[name] for name in names),
+            steps=settings.repeats or Multihot().steps,
+            seed=settings.seed,
+            ids=MULTIHOT_FIELDS * settings.table_rows if settings.table_rows else Multihot().ids,
+        )
+    )
+
+
+MULTIHOT_FIELDS = Multihot().features
+CASES: dict[str, Cases] = {
+    **dict.fromkeys(STEP_CASES, step_measurements),
+    "scaling": scaling_measurements,
+    **dict.fromkeys(MULTIHOT, _multihot),
+}
 """Case -> what measures it, given all chosen cases in a row that it measures."""
 WHERE_ASKED = ("fp16", "bf16", "1gbit")
 """Cases that run only where they are asked for."""
