@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, ModelInputs, as_folded
+from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, LazyFeatures, ModelInputs, as_folded
 from recfold.embed import Bags, EmbeddingTables
 from recfold.embed import table_sizes as embed_table_sizes
 from recfold.model import InputShape, build_model, model_reads, model_weights
@@ -67,8 +68,42 @@ class Assembled:
         Raises:
             InputError: the batch lacks a feature.
         """
+        return self._inputs(batch, self.tables(self.bags(batch)))
+
+    def bags(self, batch: Batch) -> dict[str, Bags]:
+        """What the tables are asked for.
+
+        Raises:
+            InputError: the batch lacks a feature.
+        """
         lists = lists_of(batch)
-        looked_up = self.tables({read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads})
+        return {read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads}
+
+    def arriving(self, batch: Batch, rows: Callable[[], Mapping[str, Tensor]]) -> ModelInputs:
+        """The same inputs, of which looked-up features are made at the first look at one of them.
+
+        Args:
+            rows: waits for what the tables give for `bags`; called once.
+        """
+        made = cache(lambda: self._inputs(batch, rows()))
+        found: dict[str, dict[str, None]] = {"pooled": {}, "weights": {}, "sequences": {}}
+        for read in self.reads:
+            feature = self.source(read)
+            if read.mode == "rows":
+                found["sequences"][self.groups[feature]] = None
+            else:
+                found["pooled" if feature == read.feature else "weights"][feature] = None
+        return ModelInputs(
+            LazyFeatures(tuple(found["pooled"]), lambda: made().pooled),
+            LazyFeatures(tuple(found["sequences"]), lambda: made().sequences),
+            self._dense(batch),
+            self._dense_sequences(batch),
+            num_samples=batch.num_samples,
+            weights=LazyFeatures(tuple(found["weights"]), lambda: made().weights),
+        )
+
+    def _inputs(self, batch: Batch, looked_up: Mapping[str, Tensor]) -> ModelInputs:
+        lists = lists_of(batch)
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
         sequences: dict[str, dict[str, FoldedSequence]] = {}
