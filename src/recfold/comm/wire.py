@@ -26,7 +26,6 @@ class Span:
         return max(self.done - self.sent - self.waited, 0.0)
 
 
-
 class Wire:
     """Bytes by kind since they were last taken: `sizes`, `ids`, `lengths`, `weights`, `vectors`, `gradients`, `norms`.
 

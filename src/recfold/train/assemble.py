@@ -8,7 +8,16 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from recfold.batch import Batch, Folded, FoldedSequence, Group, InverseKeyedJaggedTensor, LazyFeatures, ModelInputs, as_folded
+from recfold.batch import (
+    Batch,
+    Folded,
+    FoldedSequence,
+    Group,
+    InverseKeyedJaggedTensor,
+    LazyFeatures,
+    ModelInputs,
+    as_folded,
+)
 from recfold.embed import Bags, EmbeddingTables
 from recfold.embed import table_sizes as embed_table_sizes
 from recfold.model import InputShape, build_model, model_reads, model_weights
@@ -68,7 +77,11 @@ class Assembled:
         Raises:
             InputError: the batch lacks a feature.
         """
-        return self._inputs(batch, self.tables(self.bags(batch)))
+        found = self._looked_up(batch, self.tables(self.bags(batch)))
+        dense, dense_sequences = self._dense(batch), self._dense_sequences(batch)
+        return ModelInputs(
+            found.pooled, found.sequences, dense, dense_sequences, batch.num_samples, weights=found.weights
+        )
 
     def bags(self, batch: Batch) -> dict[str, Bags]:
         """What the tables are asked for.
@@ -85,7 +98,7 @@ class Assembled:
         Args:
             rows: waits for what the tables give for `bags`; called once.
         """
-        made = cache(lambda: self._inputs(batch, rows()))
+        made = cache(lambda: self._looked_up(batch, rows()))
         found: dict[str, dict[str, None]] = {"pooled": {}, "weights": {}, "sequences": {}}
         for read in self.reads:
             feature = self.source(read)
@@ -102,7 +115,8 @@ class Assembled:
             weights=LazyFeatures(tuple(found["weights"]), lambda: made().weights),
         )
 
-    def _inputs(self, batch: Batch, looked_up: Mapping[str, Tensor]) -> ModelInputs:
+    def _looked_up(self, batch: Batch, looked_up: Mapping[str, Tensor]) -> ModelInputs:
+        """Inputs without numbers."""
         lists = lists_of(batch)
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
@@ -116,14 +130,7 @@ class Assembled:
                 features[feature] = _sequence(own, feature, values, features)
             else:
                 (pooled if feature == read.feature else weights)[feature] = as_folded(values, own.index)
-        return ModelInputs(
-            pooled,
-            sequences,
-            self._dense(batch),
-            self._dense_sequences(batch),
-            num_samples=batch.num_samples,
-            weights=weights,
-        )
+        return ModelInputs(pooled, sequences, {}, {}, batch.num_samples, weights=weights)
 
     def source(self, read: Read) -> str:
         """The feature whose ids a read looks up."""

@@ -159,11 +159,14 @@ class RankSettings(Settings):
     Args:
         timeout_s: how long a rank that does not answer is waited for. One that was killed is noticed at once.
         codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        overlap: `on` lets ids of the next batch, rows and gradients travel while a rank computes; `off` waits for rows
+            before the model begins. Both train the same model, bit for bit.
         memory_gb: that embedding tables may take on each rank; None for what is free.
     """
 
     timeout_s: float = Field(default=600.0, gt=0)
     codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    overlap: Literal["on", "off"] = "on"
     memory_gb: float | None = Field(default=None, gt=0)
 
 
@@ -177,7 +180,7 @@ class RunSettings(Settings):
     ranks: RankSettings = RankSettings()
 
 
-MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb")
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.overlap")
 """What changes nothing in what is trained."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")
