@@ -68,7 +68,8 @@ def run(case: dict[str, Any], folder: Path) -> dict[str, Any]:
         plan=Plan.parse(case["plan"], "case") if "plan" in case else None,
         profile=case.get("profile", False),
     )
-    return {"steps": result.steps, "ended": result.ended, "loss": result.loss}
+    wire = None if result.wire is None else result.wire.model_dump(mode="json")
+    return {"steps": result.steps, "ended": result.ended, "loss": result.loss, "wire": wire}
 
 
 def scored(case: dict[str, Any], folder: Path) -> dict[str, Any]:

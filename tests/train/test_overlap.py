@@ -20,7 +20,7 @@ from recfold.train.learner import Learner
 Settings = Callable[..., RunSettings]
 Differences = Callable[[Any, Any], list[str]]
 WAYS = ("on", "off")
-STOPS = ("train.eval_every=5", "train.log_every=4", "train.max_steps=11", "train.dtype=float32")
+STOPS = ("train.epochs=4", "train.eval_every=5", "train.log_every=4", "train.max_steps=11", "train.dtype=float32")
 MODELS = {"dlrm": (), "sequence": (), "deepfm": (), "lookups": ("train.fold=lookups",)}
 
 
@@ -83,14 +83,15 @@ def test_a_run_with_evaluations_checkpoints_and_a_resume_is_the_same_bits(
 def test_what_crossed_the_wire_is_in_the_journal_and_adds_up(found: list[dict[str, Any]], folder: Path) -> None:
     records = read_journal(folder / "on")
     steps = [record for record in records if record["kind"] == "step"]
-    first = next(record for record in records if record["kind"] == "wire")
+    first = found[0]["run on"]["wire"]
+    assert first["steps"] == 11
     assert {"sizes", "ids", "lengths", "vectors", "gradients"} <= first["per_sample"].keys()
     own = steps[:2]  # 8 of the 11 steps of the first start
     assert all(record["wire_dense_bytes"] > 0 for record in own)
     for kind in ("ids", "vectors", "gradients"):
         assert 4 * sum(record["wire_bytes"][kind] for record in own) < first["per_sample"][kind] * first["samples"]
-    sent = found[0]["dlrm on"]["sent"]
-    assert sent["vectors"] == sent["gradients"] > 0
+    vectors, gradients = (sum(rank["dlrm on"]["sent"][kind] for rank in found) for kind in ("vectors", "gradients"))
+    assert vectors == gradients > 0
 
 
 def test_a_profiled_run_has_a_trace_of_every_rank_and_says_what_was_hidden(

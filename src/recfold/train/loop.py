@@ -248,6 +248,8 @@ class Loop:
                 todo=f"the batch is in {folder}"
                 + (", the last checkpoint is intact" if saved_steps(self.run.path) else ""),
             ) from None
+        if self.tracing is not None and self.tracing.is_fresh():
+            self.journal.write("profile", number, **self.tracing.figures())
         self.step = self.weights_step = number
         self.samples += done.samples
         self._stop = done.stop

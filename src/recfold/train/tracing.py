@@ -31,7 +31,8 @@ class Hidden(Settings):
     """How long exchanges were under way and were waited for: means over the traced steps and the ranks.
 
     Args:
-        under_way_ms: kind -> milliseconds a step between sending and the arrival of everything.
+        under_way_ms: kind -> milliseconds a step between sending and the arrival of everything, which is when the
+            slowest rank has sent its part and the thread that serves the network had a core to run on.
         waited_ms: of these, in which a rank did nothing but wait.
         hidden_ms: of these, in which it did something else. Exchanges that are under way at the same time count each.
     """
@@ -67,6 +68,7 @@ class Tracing:
         self.hidden: Hidden | None = None
         self._ranks, self._wires = ranks, wires
         self._seen = self._traced = 0
+        self._told = False
         self._profile: profile | None = None
 
     @contextmanager
@@ -75,12 +77,28 @@ class Tracing:
         if self._seen == STEPS_BEFORE:
             self._start()
         self._seen += 1
+        self._time(self._profile is not None)
         with record_function(f"step {number}"):
             yield
+        self._time(False)  # an evaluation in between is not counted
         if self._profile is not None:
             self._traced += 1
             if self._traced == STEPS_TRACED:
                 self.finish()
+
+    def _time(self, timed: bool) -> None:
+        for wire in self._wires:
+            wire.timed = timed
+
+    def is_fresh(self) -> bool:
+        """Whether there are figures that `figures` has not given yet."""
+        return self.hidden is not None and not self._told
+
+    def figures(self) -> dict[str, Any]:
+        """What was hidden, for the journal."""
+        assert self.hidden is not None
+        self._told = True
+        return self.hidden.model_dump(mode="json")
 
     def finish(self) -> None:
         """Write the trace of the steps so far; called once more when a run has ended, on every rank."""
@@ -89,8 +107,6 @@ class Tracing:
         own, self._profile = self._profile, None
         own.__exit__(None, None, None)
         spans = [span for wire in self._wires for span in wire.take_spans()]
-        for wire in self._wires:
-            wire.timed = False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         own.export_chrome_trace(str(temporary))
@@ -102,7 +118,6 @@ class Tracing:
     def _start(self) -> None:
         for wire in self._wires:
             wire.take_spans()
-            wire.timed = True
         activities = [ProfilerActivity.CPU]
         if torch.cuda.is_available():
             activities.append(ProfilerActivity.CUDA)

@@ -238,10 +238,10 @@ def _measured(result: TrainResult, loop: Loop) -> TrainResult:
     """Add what crossed the wire, and what a trace says of it."""
     tracing, traffic, found = loop.tracing, loop.learner.traffic, result
     if tracing is not None:
-        tracing.finish()
+        tracing.finish()  # a run of few steps
         found = dataclasses.replace(found, trace=tracing.path.parent, hidden=tracing.hidden)
-        if tracing.hidden is not None:
-            loop.journal.write("profile", loop.step, **tracing.hidden.model_dump(mode="json"))
+        if tracing.is_fresh():
+            loop.journal.write("profile", loop.step, **tracing.figures())
     if traffic is not None:
         summary = traffic.so_far().over(loop.ranks).summary()
         found = dataclasses.replace(found, wire=summary)
