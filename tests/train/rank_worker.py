@@ -3,15 +3,18 @@
 python rank_worker.py FOLDER RANK SIZE, with FOLDER/cases.json: [{"name", "kind", "table", "settings", ...}]
 """
 
+import functools
 import json
 import os
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from batch_norm_model import model_with_batch_norm, normalising
 from safetensors.torch import save_file
 
 from recfold.checkpoint import flatten
@@ -29,20 +32,29 @@ def steps(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     table, settings, ranks = open_table(case["table"]), RunSettings.parse(case["settings"], "case"), current_ranks()
     schema = run_schema(table.schema, None, settings.tables)
     plan = Plan.parse(case["plan"], "case") if "plan" in case else None
-    learner = Learner(schema, settings, updates=30, plan=plan, ranks=ranks)
-    losses, samples = [], []
+    with normalising(model_with_batch_norm) if case.get("batch norm") else nullcontext():
+        learner = Learner(schema, settings, updates=30, plan=plan, ranks=ranks)
+    if case.get("skips batch norm") and not ranks.is_first:
+        learner.model.vectors.norms = torch.nn.ModuleDict()
+    losses = []
     with reader_of(table, "train", schema, settings, order="time", ranks=ranks) as reader:
-        for batch in reader.lockstep():
-            kept = max(batch.num_samples - 3 * ranks.rank, 0)
-            done = learner.step(batch.slice(0, kept) if kept else batch, measure=True)
-            losses.append(done.loss)
-            samples.append(batch.num_samples)
-        learner.flush()
+        read = list(reader.lockstep())
+    samples = [batch.num_samples for batch in read]
+    kept = [max(number - 3 * ranks.rank, 0) for number in samples]
+    batches = [batch.slice(0, number) if number else batch for batch, number in zip(read, kept, strict=True)]
+    following = iter([*batches[1:], None])
+    upcoming = functools.partial(next, following) if case.get("ahead") else None
+    for batch in batches:
+        losses.append(learner.step(batch, measure=True, upcoming=upcoming).loss)
+    learner.flush()
     pieces = {
         name: {"values": piece.values, "start": piece.start, "shape": piece.shape}
         for name, piece in learner.saved_tables().items()
     }
-    return {"losses": losses, "samples": samples, "model": dict(learner.model.state_dict()), "pieces": pieces}
+    assert learner.traffic is not None
+    sent = dict(learner.traffic.so_far().sent_bytes)
+    model = dict(learner.model.state_dict())
+    return {"losses": losses, "samples": samples, "model": model, "pieces": pieces, "sent": sent}
 
 
 def run(case: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -54,8 +66,10 @@ def run(case: dict[str, Any], folder: Path) -> dict[str, Any]:
         settings=None if settings is None else RunSettings.parse(settings, "case"),
         resume=case.get("resume", False),
         plan=Plan.parse(case["plan"], "case") if "plan" in case else None,
+        profile=case.get("profile", False),
     )
-    return {"steps": result.steps, "ended": result.ended, "loss": result.loss}
+    wire = None if result.wire is None else result.wire.model_dump(mode="json")
+    return {"steps": result.steps, "ended": result.ended, "loss": result.loss, "wire": wire}
 
 
 def scored(case: dict[str, Any], folder: Path) -> dict[str, Any]:

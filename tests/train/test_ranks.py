@@ -157,12 +157,12 @@ def mixed_plan(table: FoldedTable, own: RunSettings, *kinds: str) -> dict[str, A
     return Plan(topology=Topology(ranks=2), tables=placed).model_dump(mode="json")
 
 
-def joined_batches(table: FoldedTable, own: RunSettings) -> list[Batch]:
-    """The batches of both ranks of each step as one, as `rank_worker.steps` cuts them."""
+def joined_batches(table: FoldedTable, own: RunSettings, size: int = 2) -> list[Batch]:
+    """The batches of all ranks of each step as one, as `rank_worker.steps` cuts them."""
     schema = run_schema(table.schema, None, own.tables)
     every = []
-    for rank in range(2):
-        with reader_of(table, "train", schema, own, order="time", ranks=Ranks(rank, 2)) as reader:
+    for rank in range(size):
+        with reader_of(table, "train", schema, own, order="time", ranks=Ranks(rank, size)) as reader:
             every.append([b.slice(0, n) if (n := b.num_samples - 3 * rank) > 0 else b for b in reader.lockstep()])
     return [Batch.concat([b for b in parts if b.num_samples]) for parts in zip(*every, strict=True)]
 

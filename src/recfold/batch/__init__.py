@@ -41,6 +41,7 @@ from recfold.batch.group import Group
 from recfold.batch.ikjt import InverseKeyedJaggedTensor
 from recfold.batch.jagged import jagged_index_select, offsets_of
 from recfold.batch.kjt import KeyedJaggedTensor
+from recfold.batch.lazy_features import LazyFeatures
 from recfold.batch.model_inputs import ModelInputs
 from recfold.batch.segmented_sum import SegmentedSum
 from recfold.batch.stats import FoldStats
@@ -57,6 +58,7 @@ __all__ = [
     "InverseKeyedJaggedTensor",
     "KeyedJaggedTensor",
     "LazyConcat",
+    "LazyFeatures",
     "Lookup",
     "ModelInputs",
     "Operation",

@@ -1,20 +1,26 @@
 """ModelInputs: everything a model reads of a batch, after the lookups."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from recfold.batch.added import Added, terms
 from recfold.batch.folded import Folded, TensorLike
 from recfold.batch.folded_sequence import FoldedSequence
+from recfold.batch.lazy_features import LazyFeatures
 from recfold.spec import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ModelInputs:
     """Looked-up and dense features of B samples: ordinary tensors, and Folded ones that take their place.
+
+    Looked-up features may be `LazyFeatures`: rows that are still on their way, and are waited for when a model first
+    looks at one of them.
 
     Args:
         pooled: id feature -> its pooled rows [B, D].
@@ -48,11 +54,12 @@ class ModelInputs:
     added: tuple[Added, ...] = ()
 
     def __post_init__(self) -> None:
-        flat = (*self.weights.items(), *self.pooled.items(), *self.squares.items(), *self.dense.items())
-        flat += tuple(item for own in self.added for item in own.tensors.items())
-        found = {name: feature.shape[0] for name, feature in flat}
-        for group in (*self.sequences.values(), *self.dense_sequences.values()):
-            found |= {name: feature.num_samples for name, feature in group.items()}
+        every = (self.weights, self.pooled, self.squares, self.dense, *(own.tensors for own in self.added))
+        there = [own for own in every if not isinstance(own, LazyFeatures)]
+        found = {name: feature.shape[0] for own in there for name, feature in own.items()}
+        for sequences in (self.sequences, self.dense_sequences):
+            for group in () if isinstance(sequences, LazyFeatures) else sequences.values():
+                found |= {name: feature.num_samples for name, feature in group.items()}
         for name, num_samples in found.items():
             if num_samples != self.num_samples:
                 raise InputError(
@@ -91,15 +98,26 @@ class ModelInputs:
     def unfold(self) -> "ModelInputs":
         """The same inputs as ordinary tensors, written out for every sample: what an ordinary network trains on."""
         return ModelInputs(
-            _unfolded(self.pooled),
-            {group: _unfolded_sequences(features) for group, features in self.sequences.items()},
+            _mapped(self.pooled, _unfolded),
+            _mapped(self.sequences, _unfolded_groups),
             _unfolded(self.dense),
-            {group: _unfolded_sequences(features) for group, features in self.dense_sequences.items()},
+            _unfolded_groups(self.dense_sequences),
             self.num_samples,
-            _unfolded(self.weights),
-            _unfolded(self.squares),
+            _mapped(self.weights, _unfolded),
+            _mapped(self.squares, _unfolded),
             tuple(own.unfold() for own in self.added),
         )
+
+
+def _mapped(features: Mapping[str, T], change: Callable[[Mapping[str, T]], Mapping[str, T]]) -> Mapping[str, T]:
+    """Changed features; what is on its way is changed when it is there."""
+    if isinstance(features, LazyFeatures):
+        return LazyFeatures(tuple(features), lambda: change(features))
+    return change(features)
+
+
+def _unfolded_groups(groups: Mapping[str, Mapping[str, FoldedSequence]]) -> dict[str, Mapping[str, FoldedSequence]]:
+    return {group: _unfolded_sequences(features) for group, features in groups.items()}
 
 
 def _unfolded(features: Mapping[str, Tensor | Folded]) -> dict[str, Tensor | Folded]:

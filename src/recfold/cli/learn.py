@@ -27,12 +27,14 @@ def train(
     plan: Annotated[Path | None, typer.Option(help="plan.json of `recfold plan`; by default one is made.")] = None,
     codec: Annotated[str | None, typer.Option(help="How rows travel between ranks: fp32, fp16, bf16, int8.")] = None,
     partial: Annotated[str | None, typer.Option(help="auto, on or off: sums of rows travel, not rows.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Trace a few steps of each rank into RUN/trace.")] = False,
     overrides: Set = None,
 ) -> None:
     """Train a model on a folded table, and evaluate it on the validation split.
 
     --nproc N trains on N ranks of this machine, each with its own share of the sessions; a job whose rank is killed
     goes on from the last checkpoint. On several machines: torchrun ... -m recfold train ... with the same arguments.
+    With --profile it also prints how much of what travelled was hidden behind other work.
 
     A model's options are settings (--set model.options.top=[64]); docs/models.md lists models and options.
 
@@ -65,12 +67,17 @@ def train(
         ShownProgress(errors()) as progress,
     ):
         _, options = read_or_refused.get()
-        result = train_model(table, out, progress=progress, **options)
+        result = train_model(table, out, profile=profile, progress=progress, **options)
     if not prints:
         raise typer.Exit(130 if result.ended == "interrupted" else 0)
     for note in result.notes:
         console.print(note, highlight=False)
     console.print(f"{result.run}: {result.message}", highlight=False)
+    for measured in (result.wire, result.hidden):
+        if measured is not None:
+            console.print(measured.line(), highlight=False, soft_wrap=True)
+    if result.trace is not None:
+        console.print(f"trace of each rank: {result.trace} (open it in ui.perfetto.dev)", highlight=False)
     if result.ended == "interrupted":
         raise typer.Exit(130)
     if result.evaluation is not None:

@@ -7,7 +7,8 @@ send     one message per peer; what stays on a rank is not sent and not counted
 from recfold.comm.codecs import CODECS, Codec, codec_named
 from recfold.comm.collectives import Exchange, Message, all_to_all, gather_texts, stop_together
 from recfold.comm.formats import RowFormat, aligned, round_trip
-from recfold.comm.wire import Wire
+from recfold.comm.under_way import UnderWay
+from recfold.comm.wire import Span, Wire
 
 __all__ = [
     "CODECS",
@@ -15,6 +16,8 @@ __all__ = [
     "Exchange",
     "Message",
     "RowFormat",
+    "Span",
+    "UnderWay",
     "Wire",
     "aligned",
     "all_to_all",

@@ -1,6 +1,5 @@
 """Collectives over `torch.distributed` (Gloo or NCCL); an exchange under way is one object with `wait()`."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from recfold.comm.under_way import UnderWay
 from recfold.comm.wire import Wire
 from recfold.spec import InputError
 
@@ -18,23 +18,19 @@ class Exchange:
     """A message to every peer and one from each, under way.
 
     Args:
-        received: uint8, filled when `work` is done.
+        received: uint8, filled when `under_way` is done.
         message: what was sent; kept until then.
-        work: of `torch.distributed`; None where nothing has to travel.
-        wire: counts waits.
+        under_way: None where nothing has to travel.
     """
 
-    def __init__(self, received: Tensor, message: "Message", work: dist.Work | None, wire: Wire) -> None:
-        self._received, self._message, self._work, self._wire = received, message, work, wire
+    def __init__(self, received: Tensor, message: "Message", under_way: UnderWay | None) -> None:
+        self._received, self._message, self._under_way = received, message, under_way
 
     def wait(self) -> list[Tensor]:
         """The message [bytes] of each rank, uint8."""
-        if self._work is not None:
-            start = time.perf_counter()
-            with torch.profiler.record_function(f"wait for {self._message.kind}"):
-                self._work.wait()
-            self._wire.add_wait(self._message.kind, 1e3 * (time.perf_counter() - start))
-            self._work = None
+        if self._under_way is not None:
+            self._under_way.wait()
+            self._under_way = None
         return list(self._received.split(list(self._message.expected)))
 
 
@@ -62,12 +58,13 @@ def all_to_all(message: Message, group: dist.ProcessGroup | None, wire: Wire) ->
         wire: counts the time that the exchange is waited for (who packs a message counts its bytes).
     """
     received = message.content.new_empty(sum(message.expected))
-    work = None
-    if len(message.to) > 1:
-        split = list(message.expected), list(message.to)
-        with torch.profiler.record_function(f"send {message.kind}"):
-            work = dist.all_to_all_single(received, message.content, *split, group=group, async_op=True)
-    return Exchange(received, message, work, wire)
+    if len(message.to) == 1:
+        return Exchange(received, message, None)
+    split = list(message.expected), list(message.to)
+    with torch.profiler.record_function(f"send {message.kind}"):
+        work = dist.all_to_all_single(received, message.content, *split, group=group, async_op=True)
+    assert work is not None
+    return Exchange(received, message, UnderWay(work, message.kind, wire))
 
 
 def gather_texts(text: str, group: dist.ProcessGroup | None, device: torch.device) -> list[str]:

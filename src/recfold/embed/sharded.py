@@ -13,7 +13,7 @@ and its backward: gradients to the ranks that hold the rows, one update per tabl
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 import torch.distributed as dist
@@ -49,6 +49,9 @@ class Lookup:
         parts: (piece, feature) -> what this rank asks for.
         requests: to each rank.
         replicas: of replicated tables.
+        problem: what is wrong with the bags; "" for nothing.
+        shipped: what of `requests` travels.
+        announced: the exchange of sizes, under way.
         sizes: what each rank announced to this one.
         ids: the exchange of ids, under way.
         asked: requests of each rank, oneself included.
@@ -57,6 +60,7 @@ class Lookup:
         answers: rows for each rank.
         wanted: numbers of rows that each rank gives to this one.
         rows: the exchange of rows, under way.
+        grads: of a backward that has begun.
     """
 
     bags: Mapping[str, Bags]
@@ -64,6 +68,9 @@ class Lookup:
     parts: Mapping[tuple[Piece, str], Part]
     requests: Sequence[Request]
     replicas: ReplicasStep
+    problem: str = ""
+    shipped: Sequence[Request] = ()
+    announced: Exchange | None = None
     sizes: Sequence[Sizes] = ()
     ids: Exchange | None = None
     asked: Sequence[Request] = ()
@@ -73,6 +80,27 @@ class Lookup:
     answers: Sequence[Sequence[Tensor]] = ()
     wanted: Sequence[Sequence[int]] = ()
     rows: Exchange | None = None
+    grads: "Gradients | None" = None
+
+    @property
+    def status(self) -> int:
+        """What this rank says of itself."""
+        return FAILED if self.problem else TRAINS if self.trains else EVALUATES
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Gradients of a step on their way to the ranks that hold the rows.
+
+    Args:
+        outgoing: to each rank; what goes to oneself does not travel.
+        counts: rows of each type that come from each rank.
+        under_way: the exchange.
+    """
+
+    outgoing: Sequence[Sequence[Tensor]]
+    counts: Sequence[Sequence[int]]
+    under_way: Exchange
 
 
 class ShardedTables(nn.Module):
@@ -166,25 +194,42 @@ class ShardedTables(nn.Module):
     def begin(self, bags: Mapping[str, Bags]) -> Lookup:
         """Start a forward: ids travel until `answer`. It may be called before the backward of the step before, if all
         ranks do so."""
+        lookup = self.announce(bags)
+        self.ask(lookup)
+        return lookup
+
+    def announce(self, bags: Mapping[str, Bags]) -> Lookup:
+        """The first half of `begin`: sizes travel until `ask`. What is wrong with the bags is said there."""
         trains = self.training and torch.is_grad_enabled()
         problem = self._problem(bags)
-        lookup = self._cut(self.empty_bags() if problem else bags, trains)
+        with torch.profiler.record_function("cut lists"):
+            lookup = self._cut(self.empty_bags() if problem else bags, trains)
+        lookup.problem = problem
         peers, device = self.peers, self.device
-        status = FAILED if problem else TRAINS if trains else EVALUATES
-        layout = self.layout
-        shipped = [layout.shipped(request, rank) for rank, request in enumerate(lookup.requests)]
-        messages = [exchange.sizes_message(status, request, device) for request in shipped]
-        expected = [4 * exchange.num_sizes(len(layout.shipped_here), layout.num_touched)] * peers.ranks
-        received = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire).wait()
-        received[peers.rank] = messages[peers.rank].view(torch.uint8)
+        shipped = lookup.shipped = [self.layout.shipped(request, rank) for rank, request in enumerate(lookup.requests)]
+        messages = [exchange.sizes_message(lookup.status, request, device) for request in shipped]
+        expected = [4 * exchange.num_sizes(len(self.layout.shipped_here), self.layout.num_touched)] * peers.ranks
+        lookup.announced = all_to_all(peers.message("sizes", messages, expected), peers.group, self.wire)
+        return lookup
+
+    def ask(self, lookup: Lookup) -> None:
+        """The second half of `begin`.
+
+        Raises:
+            InputError: on every rank, where one announced bags that are missing or malformed, or an id outside its
+                table; the lookup is over then.
+        """
+        assert lookup.announced is not None
+        peers, layout, shipped = self.peers, self.layout, lookup.shipped
+        received = lookup.announced.wait()
+        received[peers.rank] = exchange.sizes_message(lookup.status, shipped[peers.rank], self.device).view(torch.uint8)
         lookup.sizes = [exchange.read_sizes(message, len(layout.shipped_here)) for message in received]
-        if any(sizes.status != status or problem for sizes in lookup.sizes):
-            stop_together(problem, peers.group, device)
+        if any(sizes.status != lookup.status or lookup.problem for sizes in lookup.sizes):
+            stop_together(lookup.problem, peers.group, self.device)
             raise InputError("some ranks train on this batch and others only look it up", todo="do the same on all")
         outgoing = [exchange.request_parts(request) for request in shipped]
         expected = [exchange.request_bytes(sizes, layout.shipped_here) for sizes in lookup.sizes]
         lookup.ids = all_to_all(peers.message_of_kinds("ids", outgoing, expected), peers.group, self.wire)
-        return lookup
 
     def answer(self, lookup: Lookup) -> None:
         """Look up what all ranks asked for: rows travel until `finish`, which does this where it was not called."""
@@ -198,7 +243,8 @@ class ShardedTables(nn.Module):
         ]
         counts = [layout.rows_by_piece(request, peers.rank, self._partial) for request in lookup.asked]
         lookup.joined = self._join(lookup.asked)
-        lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
+        with torch.profiler.record_function("look up"):
+            lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
         lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
         if self._partial:
             lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
@@ -250,6 +296,11 @@ class ShardedTables(nn.Module):
         """
         self._partial.matrices[field_sum] = Matrix(parameter, dict(columns))
 
+    @property
+    def multiplies(self) -> bool:
+        """Whether a matrix multiplies rows here."""
+        return bool(self._partial.matrices)
+
     def update_(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> list[Tensor]:
         """The backward of a forward: send gradients to the rows, update each touched row once.
 
@@ -258,6 +309,11 @@ class ShardedTables(nn.Module):
         Returns:
             Gradients of the matrices of `multiply`.
         """
+        self.send_gradients(lookup, grads)
+        return self.finish_update_(lookup)
+
+    def send_gradients(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> None:
+        """The first half of `update_`: gradients travel until `finish_update_`."""
         self._partial.begin_backward()
         peers, row_format = self.peers, self._codec.gradients
         of_outputs = self._filled(lookup, grads)
@@ -267,20 +323,28 @@ class ShardedTables(nn.Module):
             [*self._grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
             for rank in range(peers.ranks)
         ]
-        here = self._row_types_on[peers.rank] + self._replica_types
+        types = [self._row_types_on[peers.rank] + self._replica_types] * peers.ranks
         counts = [
             self._partial.rows_wanted(request, peers.rank) + [len(rows) for rows in request.touched]
             for request in lookup.asked
         ]
-        message = peers.message_of_rows("gradients", outgoing, row_format, [here] * peers.ranks, counts)
-        under_way = all_to_all(message, peers.group, self.wire)
+        message = peers.message_of_rows("gradients", outgoing, row_format, types, counts)
+        lookup.grads = Gradients(outgoing, counts, all_to_all(message, peers.group, self.wire))
+
+    def finish_update_(self, lookup: Lookup) -> list[Tensor]:
+        """The second half of `update_`; gives what that gives."""
+        assert lookup.grads is not None
+        outgoing, counts, under_way = lookup.grads.outgoing, lookup.grads.counts, lookup.grads.under_way
+        lookup.grads = None
+        peers, row_format = self.peers, self._codec.gradients
+        here = self._row_types_on[peers.rank] + self._replica_types
         received = [
             exchange.read_rows(part, row_format, here, own) if rank != peers.rank else []
             for rank, (part, own) in enumerate(zip(under_way.wait(), counts, strict=True))
         ]
         num_pieces, num_sharded = len(self._local.pieces), len(self._row_types_on[peers.rank])
         # what stays is not rounded; but replicas must see the same numbers on every rank
-        own_replicas = [round_trip(row_format, grad_TD) for grad_TD in own_replicas]
+        own_replicas = [round_trip(row_format, grad_TD) for grad_TD in outgoing[peers.rank][num_sharded:]]
         received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
         by_rank = received if not self._partial else self._spread(lookup, received)
         grads_here = [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)]
@@ -528,7 +592,18 @@ class _Outputs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return None, None, None, None, *ctx.tables.update_(ctx.lookup, grads)
+        tables, lookup = cast(ShardedTables, ctx.tables), cast(Lookup, ctx.lookup)
+        if tables.multiplies:  # what other ranks send is part of the gradient of the matrices
+            return None, None, None, None, *tables.update_(lookup, grads)
+        tables.send_gradients(lookup, grads)
+
+        def finish() -> None:
+            with torch.no_grad(), torch.profiler.record_function("update tables"):
+                tables.finish_update_(lookup)
+
+        # at the end of the whole backward, whose rest runs while gradients travel
+        torch.autograd.Variable._execution_engine.queue_callback(finish)
+        return None, None, None, None
 
 
 def _by_id(read: Read) -> Read:

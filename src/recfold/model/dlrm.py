@@ -73,14 +73,26 @@ class Dlrm(nn.Module):
 
     def forward(self, inputs: ModelInputs) -> Tensor:
         """Logits [B, num_labels]."""
-        return self.interact(inputs, [])
+        return self.interact(inputs, self.numbers(inputs), [])
 
-    def interact(self, inputs: ModelInputs, extra_BD: list[Any]) -> Tensor:
-        """Logits [B, num_labels], with further vectors in the interaction."""
-        vectors_BD = self.vectors(inputs) + extra_BD
-        vectors_BD += [self.wide_mlps[keyed(name)](inputs.dense[name]) for name in self.wide]
-        if self.bottom is not None:
-            passed_BD = self.bottom(self.columns(inputs))
+    def numbers(self, inputs: ModelInputs) -> tuple[Any, list[Any]]:
+        """What reads no embedding, and comes first for that: embeddings may still be on their way.
+
+        Returns:
+            The bottom MLP's vector [B, dim], None without one; and one of each wide feature.
+        """
+        passed_BD = None if self.bottom is None else self.bottom(self.columns(inputs))
+        return passed_BD, [self.wide_mlps[keyed(name)](inputs.dense[name]) for name in self.wide]
+
+    def interact(self, inputs: ModelInputs, numbers: tuple[Any, list[Any]], extra_BD: list[Any]) -> Tensor:
+        """Logits [B, num_labels], with further vectors in the interaction.
+
+        Args:
+            numbers: what `numbers` gives.
+        """
+        passed_BD, wide_BD = numbers
+        vectors_BD = self.vectors(inputs) + extra_BD + wide_BD
+        if passed_BD is not None:
             vectors_BD.insert(0, passed_BD)
         else:
             passed_BD = torch.stack(vectors_BD).mean(0)

@@ -65,8 +65,9 @@ class Sequence(nn.Module):
 
     def forward(self, inputs: ModelInputs) -> Tensor:
         """Logits [B, num_labels]."""
+        numbers = self.dlrm.numbers(inputs)
         encoded_BD = [
             self.encoders[keyed(group)](inputs.sequences[group], inputs.dense_sequences.get(group, {}))
             for group in self.groups
         ]
-        return self.dlrm.interact(inputs, encoded_BD)
+        return self.dlrm.interact(inputs, numbers, encoded_BD)

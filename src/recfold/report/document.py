@@ -9,6 +9,7 @@ from recfold.report.page import Section, page
 from recfold.report.reproduce import reproduce, settings
 from recfold.report.throughput import throughput
 from recfold.report.training import training
+from recfold.report.wire import wire
 
 
 def document(facts: RunFacts) -> str:
@@ -19,6 +20,7 @@ def document(facts: RunFacts) -> str:
         Section("training", "Training", training(facts.history)),
         Section("metrics", "Metrics", _metrics(facts)),
         Section("throughput", "Throughput", _throughput(facts)),
+        *((Section("wire", "What crossed the wire", wire(facts.history)),) if facts.history.wire else ()),
         Section("settings", "Settings", settings(facts)),
         Section("reproduce", "Run it again", reproduce(facts)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recfold.table import Inspection
-from recfold.train import Evaluation, RunSettings, Throughput
+from recfold.train import Evaluation, Hidden, RunSettings, Throughput
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,33 @@ class ValidationPoint:
 
 
 @dataclass(frozen=True)
+class WirePoint:
+    """Bytes a step of all ranks up to a logged step, by kind; the dense part's apart.
+
+    Args:
+        samples: trained so far, of all ranks.
+    """
+
+    step: int
+    samples: int
+    per_step: Mapping[str, float]
+    dense_per_step: float
+
+
+@dataclass(frozen=True)
 class History:
-    """What the journal tells: in order of steps, the last entry of a step that was logged twice."""
+    """What the journal tells: in order of steps, the last entry of a step that was logged twice.
+
+    Args:
+        wire: what crossed it; nothing on one rank.
+        hidden: what overlap hid in traced steps.
+    """
 
     steps: tuple[StepPoint, ...] = ()
     validation: tuple[ValidationPoint, ...] = ()
     events: tuple[str, ...] = ()
+    wire: tuple[WirePoint, ...] = ()
+    hidden: Hidden | None = None
 
 
 @dataclass(frozen=True)

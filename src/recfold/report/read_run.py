@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recfold.report.facts import FoldFacts, History, RunFacts, StepPoint, ValidationPoint
+from recfold.report.facts import FoldFacts, History, RunFacts, StepPoint, ValidationPoint, WirePoint
 from recfold.report.format import plural
 from recfold.spec import InputError, Schema, Settings
 from recfold.table import FoldedTable, inspect, open_table
-from recfold.train import Evaluation, Throughput, open_run, read_journal
+from recfold.train import Evaluation, Hidden, Throughput, open_run, read_journal
 
 T = TypeVar("T")
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -66,7 +66,21 @@ def read_history(journal: list[dict[str, Any]]) -> History:
             for label, metrics in r.get("labels", {}).items()
         ),
         events=tuple(line for r in journal if (line := _event(r)) is not None),
+        wire=tuple(
+            WirePoint(r["step"], r.get("samples", 0), r["wire_bytes"], r.get("wire_dense_bytes", 0.0))
+            for r in steps
+            if r.get("wire_bytes")
+        ),
+        hidden=_hidden(journal),
     )
+
+
+def _hidden(journal: list[dict[str, Any]]) -> Hidden | None:
+    """Of the last trace."""
+    found = [
+        {name: r[name] for name in Hidden.model_fields if name in r} for r in journal if r.get("kind") == "profile"
+    ]
+    return Hidden.parse(found[-1], "a profile record of the journal") if found else None
 
 
 def _event(record: Record) -> str | None:

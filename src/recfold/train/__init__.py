@@ -12,10 +12,12 @@ from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import open_run
 from recfold.train.settings import RunSettings
 from recfold.train.throughput import Throughput, measure_throughput
+from recfold.train.tracing import Hidden
 from recfold.train.training import train
 
 __all__ = [
     "Evaluation",
+    "Hidden",
     "LabelMetrics",
     "RunSettings",
     "Throughput",

@@ -1,7 +1,8 @@
 """From a schema and settings to tables and a model, and from a batch to what they read."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol, cast
 
 import torch
@@ -13,6 +14,7 @@ from recfold.batch import (
     FoldedSequence,
     Group,
     InverseKeyedJaggedTensor,
+    LazyFeatures,
     ModelInputs,
     SegmentedSum,
     as_folded,
@@ -84,9 +86,49 @@ class Assembled:
         Raises:
             InputError: the batch lacks a feature.
         """
+        found = self._looked_up(batch, self.tables(self.bags(batch)))
+        return replace(found, dense=self._dense(batch), dense_sequences=self._dense_sequences(batch))
+
+    def bags(self, batch: Batch) -> dict[str, Bags]:
+        """What the tables are asked for.
+
+        Raises:
+            InputError: the batch lacks a feature.
+        """
+        return self._bags_of(lists_of(batch))
+
+    def arriving(self, batch: Batch, rows: Callable[[], Mapping[str, Tensor]]) -> ModelInputs:
+        """The same inputs, of which looked-up features are made at the first look at one of them.
+
+        Args:
+            rows: waits for what the tables give for `bags`; called once, and at once where rows are added up or
+                squared for the model.
+        """
+        if self.partial.sums or self.by_id:
+            found = self._looked_up(batch, rows())
+            return replace(found, dense=self._dense(batch), dense_sequences=self._dense_sequences(batch))
+        made = cache(lambda: self._looked_up(batch, rows()))
+        names: dict[str, dict[str, None]] = {"pooled": {}, "weights": {}, "sequences": {}}
+        for read in self.reads:
+            feature = self.source(read)
+            if read.mode == "rows":
+                names["sequences"][self.groups[feature]] = None
+            else:
+                names["pooled" if feature == read.feature else "weights"][feature] = None
+        return ModelInputs(
+            LazyFeatures(tuple(names["pooled"]), lambda: made().pooled),
+            LazyFeatures(tuple(names["sequences"]), lambda: made().sequences),
+            self._dense(batch),
+            self._dense_sequences(batch),
+            num_samples=batch.num_samples,
+            weights=LazyFeatures(tuple(names["weights"]), lambda: made().weights),
+        )
+
+    def _looked_up(self, batch: Batch, looked_up: Mapping[str, Tensor]) -> ModelInputs:
+        """Inputs without numbers."""
         lists = lists_of(batch)
-        bags = self._bags_of(lists)
-        looked_up = {name: rows.to(self.dtype) for name, rows in self.tables(bags).items()}
+        bags = self._bags_of(lists) if self.by_id else {}
+        looked_up = {name: rows.to(self.dtype) for name, rows in looked_up.items()}
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
         squares: dict[str, Tensor | Folded] = {}
@@ -115,14 +157,7 @@ class Assembled:
             pooled[feature] = as_folded(looked_up[alone.field_sum.name], index)
             squares[feature] = as_folded(looked_up[alone.field_sum.squares_name], index)
         return ModelInputs(
-            pooled,
-            sequences,
-            self._dense(batch),
-            self._dense_sequences(batch),
-            num_samples=batch.num_samples,
-            weights=weights,
-            squares=squares,
-            added=tuple(added),
+            pooled, sequences, {}, {}, batch.num_samples, weights=weights, squares=squares, added=tuple(added)
         )
 
     def notes(self) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ Every record has `kind` and `step` (steps done when it was written):
 
     start, resume   versions, device, settings, what was resumed from
     step            epoch, samples, loss (weighted mean since the last such record), samples_per_s, lr, grad_norm,
-                    rows_touched (distinct rows of the last batch)
+                    rows_touched (distinct rows of the last batch); on several ranks wire_bytes (kind -> bytes a step
+                    of all ranks, mean since the last such record) and wire_dense_bytes (of the dense all-reduce)
     evaluation      split, and per label the metrics
     event           message: anything that a reader of the run should know
+    profile         hidden (see `recfold.train.tracing.Hidden`), of a run with --profile on several ranks
+    wire            of all steps since the start: bytes a sample (see `recfold.train.traffic.WireSummary`)
     end             reason, seconds
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from recfold.batch import Batch, plain
@@ -15,9 +16,11 @@ from recfold.spec import InputError, Plan, Schema
 from recfold.train.assemble import assemble, table_sizes
 from recfold.train.dense import build_optimizer, build_schedule
 from recfold.train.loss import check_labels, summed_loss, total_weight
+from recfold.train.overlap import Upcoming
 from recfold.train.parallelize import parallelize
 from recfold.train.ranks import OtherRankFailed, Ranks, local_device
 from recfold.train.settings import Fold, RunSettings
+from recfold.train.traffic import Traffic
 
 
 class LossNotFinite(InputError):
@@ -89,7 +92,9 @@ class Learner:
         )
         self.model = self.assembled.model
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self._sum_gradients = parallel.over_ranks(self.model, self.parameters)
+        self.spread = parallel.over_ranks(self.assembled, self.prepared)
+        self.traffic = None if self.spread is None else Traffic(self.spread)
+        self._overlaps = settings.ranks.overlap == "on"
         self.optimizer = build_optimizer(self.parameters, train.dense)
         self.schedule = build_schedule(self.optimizer, train.schedule, updates)
         weights = [label.weight for label in schema.labels.values()]
@@ -104,38 +109,74 @@ class Learner:
         """The batch as this learner reads it: on its device; with fold = off, expanded before any lookup."""
         return (batch.expand() if self.fold == "off" else batch).to(self.device, non_blocking=True)
 
-    def logits(self, prepared: Batch) -> Tensor:
-        """Scores before the sigmoid, [B, L], of a prepared batch."""
-        inputs = self.assembled.inputs(prepared)
-        return plain(self.model(inputs.unfold() if self.fold == "lookups" else inputs))
+    def logits(self, prepared: Batch, upcoming: Upcoming | None = None) -> Tensor:
+        """Scores before the sigmoid, [B, L], of a prepared batch.
 
-    def step(self, batch: Batch, *, measure: bool = False, stop: bool = False) -> Step:
+        Args:
+            upcoming: on several ranks, takes the batch that is trained on next, whose ids travel meanwhile.
+        """
+        if self.spread is None or not self._overlaps:
+            inputs = self.assembled.inputs(prepared)
+        else:
+            inputs = self.spread.overlap.inputs(prepared, upcoming)
+        with record_function("forward"):
+            found = plain(self.model(inputs.unfold() if self.fold == "lookups" else inputs))
+        if self.spread is not None:
+            self.spread.overlap.settle()
+        return found
+
+    def step(
+        self, batch: Batch, *, measure: bool = False, stop: bool = False, upcoming: Upcoming | None = None
+    ) -> Step:
         """Train on one batch: tables now, the dense part at every `accumulate`-th batch.
 
         Args:
             measure: take the norm of the dense gradient even where it is not clipped.
             stop: this rank was asked to stop; it tells the others.
+            upcoming: on several ranks, takes the batch of the next step, so that its ids travel during this one. It
+                changes no result; all ranks give it, or none.
         Raises:
             LossNotFinite: before anything is updated.
             OtherRankFailed: the loss of another rank is not finite.
             InputError: labels outside [0, 1], or a wrong weight.
         """
         check_labels(batch)
-        return self.step_prepared(self.prepared(batch), measure=measure, stop=stop)
+        prepared = self.prepared(batch) if self.spread is None else self.spread.overlap.prepared(batch)
+        return self.step_prepared(prepared, measure=measure, stop=stop, upcoming=upcoming)
 
-    def step_prepared(self, batch: Batch, *, measure: bool = False, stop: bool = False) -> Step:
+    def step_prepared(
+        self, batch: Batch, *, measure: bool = False, stop: bool = False, upcoming: Upcoming | None = None
+    ) -> Step:
         """`step` on a batch that is prepared and whose labels are known to be right."""
+        if self.traffic is not None:
+            self.traffic.begin_step()
         self.model.train()
-        loss = summed_loss(self.logits(batch), batch, self.label_weights_L)
+        loss = summed_loss(self.logits(batch, upcoming), batch, self.label_weights_L)
+        self._end_of_pass()
         own = [float(loss.detach()), total_weight(batch), float(batch.num_samples), float(stop)]
         every = self.ranks.numbers(own)
         total, weight, samples, stops = every.sum(0).tolist()
         self._check_finite(every[:, 0].tolist(), weight, batch)
-        (loss / (weight or 1.0)).backward()
-        self._sum_gradients()
+        with record_function("backward"):
+            (loss / (weight or 1.0)).backward()
+        self._end_of_pass()
+        if self.spread is not None:
+            self.spread.gradients.finish()
         rate = float(self.optimizer.param_groups[0]["lr"])
-        norm = self._update(weight, measure)
+        with record_function("update dense"):
+            norm = self._update(weight, measure)
+        if self.traffic is not None:
+            self.traffic.end_step(int(samples))
         return Step(total / (weight or 1.0), weight, int(samples), stops > 0, rate, norm)
+
+    def forget_upcoming(self) -> None:
+        """The batch that was read ahead is not trained on: training is over."""
+        if self.spread is not None:
+            self.spread.overlap.drop()
+
+    def _end_of_pass(self) -> None:
+        if self.spread is not None and self.spread.norms is not None:
+            self.spread.norms.end()
 
     def score(self, batch: Batch) -> Tensor:
         """Logits [B, L] of a batch, without training: no dropout, no gradients."""

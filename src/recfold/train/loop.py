@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from recfold.reader import Reader
 from recfold.spec import InputError, Plan, Schema, unknown
 from recfold.table import FoldedTable
 from recfold.train.evaluation import Evaluation, evaluation_of
+from recfold.train.feed import Feed
 from recfold.train.interrupt import StopRequest
 from recfold.train.journal import Journal, NoJournal
 from recfold.train.learner import Learner, LossNotFinite, Step
@@ -28,6 +29,8 @@ from recfold.train.run import Run
 from recfold.train.scores import Scored, ids_per_list, reader_of, score
 from recfold.train.settings import RunSettings
 from recfold.train.stopping import Stopping
+from recfold.train.tracing import Tracing
+from recfold.train.traffic import Sent
 
 _BETWEEN_RANKS = 1_000_003
 
@@ -102,14 +105,22 @@ class Loop:
         journal: where it writes.
         writer: of its checkpoints.
         progress: who is told.
+        tracing: of some of its steps.
     """
 
     def __init__(
-        self, run: Run, parts: "Parts", journal: Journal | NoJournal, writer: Writer, progress: TrainProgress
+        self,
+        run: Run,
+        parts: "Parts",
+        journal: Journal | NoJournal,
+        writer: Writer,
+        progress: TrainProgress,
+        tracing: Tracing | None = None,
     ) -> None:
         self.run, self.journal, self.writer, self.progress = run, journal, writer, progress
-        self.ranks = parts.learner.ranks
-        self.table, self.reader, self.learner = parts.table, parts.reader, parts.learner
+        self.ranks, self.tracing = parts.learner.ranks, tracing
+        self.table, self.learner, self._feed = parts.table, parts.learner, Feed(parts.reader)
+        self._reader = parts.reader
         self.total_steps, self.stop_label = parts.total_steps, parts.stop_label
         self.settings = run.settings.train
         self.step = self.epoch = self.samples = 0
@@ -117,6 +128,7 @@ class Loop:
         self.window, self.stopping = Window(), Stopping()
         self.last_loss: float | None = None
         self._first_step, self._saved, self._stop = 0, False, False
+        self._logged: Sent | None = None
         self._clock = self._window_clock = 0.0  # seconds spent in steps, reading included
         self._scored: tuple[int, Scored | None] | None = None
 
@@ -128,7 +140,7 @@ class Loop:
         return {
             **self.learner.state_dict(),
             **own,
-            "reader": self.reader.state_dict(),
+            "reader": self._feed.state_dict(),
             "loop": {
                 "step": self.step,
                 "epoch": self.epoch,
@@ -143,7 +155,7 @@ class Loop:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self.learner.load_state_dict(state)
-        self.reader.load_state_dict(state["reader"])
+        self._reader.load_state_dict(state["reader"])
         if state.get("world_size", 1) == self.ranks.size:
             set_random_state(state["random"])
         loop = state["loop"]
@@ -163,6 +175,7 @@ class Loop:
         with StopRequest() as request:
             while not self._done():
                 self._steps_of_epoch(request)
+                self.learner.forget_upcoming()
                 if self.ranks.any(self._stop or request.signal_name is not None):
                     name = request.signal_name or "a signal to another rank"
                     self.event(f"stopped by {name} after step {self.step}")
@@ -194,7 +207,7 @@ class Loop:
 
     def _steps_of_epoch(self, request: StopRequest) -> None:
         started = time.perf_counter()
-        for batch in self.reader.lockstep():
+        for batch in self._feed.epoch():
             self._train_on(batch, request)
             self._clock += time.perf_counter() - started
             self._tell()
@@ -204,7 +217,7 @@ class Loop:
             # ranks go by what all of them have heard
             if self.stopping.stopped or (self._stop if self.ranks.size > 1 else request.signal_name is not None):
                 return
-            if self.step >= self._step_limit() and self.reader.num_steps() > 0:
+            if self.step >= self._step_limit() and self._feed.num_steps() > 0:
                 return
             started = time.perf_counter()
         self.epoch += 1
@@ -218,7 +231,13 @@ class Loop:
         number = self.step + 1
         measure = number % self.settings.log_every == 0
         try:
-            done = self.learner.step(batch, measure=measure, stop=request.signal_name is not None)
+            with nullcontext() if self.tracing is None else self.tracing.step(number):
+                done = self.learner.step(
+                    batch,
+                    measure=measure,
+                    stop=request.signal_name is not None,
+                    upcoming=self._feed.ahead if number < self._step_limit() else None,
+                )
         except LossNotFinite as error:
             self.writer.wait()
             folder = save_offending_batch(
@@ -231,6 +250,8 @@ class Loop:
                 todo=f"the batch is in {folder}"
                 + (", the last checkpoint is intact" if saved_steps(self.run.path) else ""),
             ) from None
+        if self.tracing is not None and self.tracing.is_fresh():
+            self.journal.write("profile", number, **self.tracing.figures())
         self.step = self.weights_step = number
         self.samples += done.samples
         self._stop = done.stop
@@ -262,8 +283,17 @@ class Loop:
             lr=done.learning_rate,
             grad_norm=done.grad_norm if done.grad_norm is not None and math.isfinite(done.grad_norm) else None,
             rows_touched=self.learner.assembled.rows_touched(self._last_batch),
+            **self._wire(),
         )
         self.window, self._window_clock = Window(), self._clock
+
+    def _wire(self) -> dict[str, Any]:
+        """What crossed the wire a step since the last record; every rank asks."""
+        if self.learner.traffic is None:
+            return {}
+        now = self.learner.traffic.so_far()
+        sent, self._logged = now.since(self._logged).over(self.ranks), now
+        return {"wire_bytes": sent.per_step(), "wire_dense_bytes": sent.dense_per_step()}
 
     def _tell(self) -> None:
         steps = self.step - self._first_step

@@ -3,19 +3,23 @@
 Tables lie as the plan says (`ShardedTables`). The dense part is whole on every rank; its gradients are summed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from recfold.batch import Batch
 from recfold.checkpoint import Piece, StoredTensors
+from recfold.comm import Wire
 from recfold.embed import EmbeddingTables, ShardedTables, ShardState
 from recfold.plan import TableSize, search_plan
 from recfold.spec import InputError, Plan
-from recfold.train.assemble import MakeTables, Tables
+from recfold.train.assemble import Assembled, MakeTables, Tables
+from recfold.train.batch_norm import Meetings, synchronise
 from recfold.train.gradients import GradientSums
+from recfold.train.overlap import Overlap
 from recfold.train.ranks import Ranks
 
 
@@ -33,24 +37,21 @@ class Parallel:
     plan: Plan | None
     make_tables: MakeTables
 
-    def over_ranks(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> Callable[[], None]:
-        """Spread the dense part.
+    def over_ranks(self, assembled: Assembled, prepare: Callable[[Batch], Batch]) -> "Spread | None":
+        """Spread the dense part, and let it overlap with the tables' exchanges; None on one rank.
 
         Args:
-            parameters: of the model, those that are trained.
-        Returns:
-            What is called after each backward: it makes every gradient that of all ranks.
+            assembled: the model and its tables; batch norm of the model is replaced by that over all ranks.
+            prepare: makes of a batch what is looked up.
         Raises:
-            InputError: the model has a module whose result depends on the whole batch of all ranks.
+            InputError: the model has a module whose result depends on the whole batch of all ranks and is not known.
         """
         if self.ranks.size == 1:
-            return _nothing
-        for name, module in model.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                raise InputError(
-                    f"module {name!r} normalises over the batch of one rank", todo="train this model on one rank"
-                )
-        return GradientSums(parameters, self.ranks).finish
+            return None
+        norms = synchronise(assembled.model, self.ranks)
+        parameters = [p for p in assembled.model.parameters() if p.requires_grad]
+        tables = cast(ShardedTables, assembled.tables)
+        return Spread(Overlap(assembled, tables, prepare), GradientSums(parameters, self.ranks), norms, tables.wire)
 
     def saved_tables(self, tables: Tables) -> dict[str, Any]:
         """What this rank saves: whole tensors where one process has them, else `Piece`s, each box on one rank."""
@@ -84,6 +85,28 @@ class Parallel:
             return
         own = cast(ShardedTables, tables)
         own.load_shards(_boxes(own, self.plan, saved))
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What a learner on several ranks has beside its model.
+
+    Args:
+        overlap: lookups in the tables of all ranks.
+        gradients: of the dense part, summed.
+        norms: batch norm over all ranks; None where the model has none.
+        tables_wire: counts what the tables' exchanges send.
+    """
+
+    overlap: Overlap
+    gradients: GradientSums
+    norms: Meetings | None
+    tables_wire: Wire
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """Of all that travels."""
+        return (self.tables_wire, self.gradients.wire)
 
 
 def parallelize(
@@ -130,7 +153,3 @@ def _box(saved: Mapping[str, Tensor], name: str, start: tuple[int, ...], shape: 
     if isinstance(saved, StoredTensors):
         return saved.stored[name].box(start, shape)
     return saved[name][tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))]
-
-
-def _nothing() -> None:
-    pass

@@ -6,6 +6,8 @@ from typing import Literal
 
 from recfold.train.evaluation import Evaluation
 from recfold.train.throughput import Throughput
+from recfold.train.tracing import Hidden
+from recfold.train.traffic import WireSummary
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class TrainResult:
         evaluation: on the validation split with the weights that `evaluate` would take; None without such samples or
             after an interruption.
         throughput: speed of the three ways; None where it was not measured.
+        wire: what crossed it; None on one rank.
+        trace: folder of a trace of some steps of each rank; None where none was asked for.
+        hidden: what overlap hid in those steps; None without them, and on one rank.
     """
 
     run: Path
@@ -35,3 +40,6 @@ class TrainResult:
     notes: tuple[str, ...]
     evaluation: Evaluation | None = None
     throughput: Throughput | None = None
+    wire: WireSummary | None = None
+    trace: Path | None = None
+    hidden: Hidden | None = None

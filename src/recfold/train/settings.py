@@ -159,6 +159,8 @@ class RankSettings(Settings):
     Args:
         timeout_s: how long a rank that does not answer is waited for. One that was killed is noticed at once.
         codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
+        overlap: `on` lets ids of the next batch, rows and gradients travel while a rank computes; `off` waits for rows
+            before the model begins. Both train the same model, bit for bit.
         memory_gb: that embedding tables may take on each rank; None for what is free.
         partial: whether ranks add up their own rows for what is linear in them, so that sums travel instead of rows:
             `auto` where that makes a step cheaper by counted bytes and multiplications, `on` wherever it is possible.
@@ -166,6 +168,7 @@ class RankSettings(Settings):
 
     timeout_s: float = Field(default=600.0, gt=0)
     codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    overlap: Literal["on", "off"] = "on"
     memory_gb: float | None = Field(default=None, gt=0)
     partial: Literal["auto", "on", "off"] = "auto"
 
@@ -180,7 +183,7 @@ class RunSettings(Settings):
     ranks: RankSettings = RankSettings()
 
 
-MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.partial")
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.overlap", "ranks.partial")
 """What changes nothing in what is trained, but for the order in which numbers are added."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")

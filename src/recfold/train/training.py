@@ -43,6 +43,7 @@ from recfold.train.run import (
 )
 from recfold.train.settings import RunSettings
 from recfold.train.throughput import measure_throughput
+from recfold.train.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def train(
     schema: Schema | None = None,
     resume: bool = False,
     plan: Plan | None = None,
+    profile: bool = False,
     progress: TrainProgress = silent,
 ) -> TrainResult:
     """Train a model, keep everything about it under `out`, and evaluate it on the validation split.
@@ -99,6 +101,7 @@ def train(
             epochs or steps may be asked for.
         plan: where embedding tables lie; None for that of the run where it is for so many ranks, else one that is
             searched for.
+        profile: trace a few steps of each rank into `out`, and measure what overlap hides.
         progress: see `TrainProgress`.
     Raises:
         InputError: wrong settings or data; a directory that exists; a resumed run with other settings; a loss that is
@@ -107,10 +110,10 @@ def train(
     ranks = current_ranks()
     started = ranks.together(lambda: _started(table, Path(out), settings, schema, resume, plan, ranks))
     assert started is not None
-    return _run(started, resume, ranks, progress if ranks.is_first else silent)
+    return _run(started, resume, profile, ranks, progress if ranks.is_first else silent)
 
 
-def _run(start: Start, resume: bool, ranks: Ranks, progress: TrainProgress) -> TrainResult:
+def _run(start: Start, resume: bool, profile: bool, ranks: Ranks, progress: TrainProgress) -> TrainResult:
     job, own = agree(ranks, start), start.settings
     device = resolve_device(own.train.device).type
     keep_freed_memory()
@@ -121,7 +124,9 @@ def _run(start: Start, resume: bool, ranks: Ranks, progress: TrainProgress) -> T
         try:
             # only now, when all that can be wrong with the settings has been tried
             ranks.together(lambda: _prepare(start, resume), only_first=True)
-            return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, progress)
+            spread = parts.learner.spread
+            tracing = Tracing(start.path, ranks, () if spread is None else spread.wires) if profile else None
+            return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, tracing, progress)
         except LostRank:
             raise  # to be gone on with
         except InputError:
@@ -170,7 +175,9 @@ def _prepare(start: Start, resume: bool) -> None:
         save_plan(start.plan, start.path / PLAN)
 
 
-def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainProgress) -> TrainResult:
+def _train(
+    start: Start, parts: Parts, resume: bool, job: str, tracing: Tracing | None, progress: TrainProgress
+) -> TrainResult:
     began, ranks, run = time.perf_counter(), parts.learner.ranks, start.as_run()
     found = _checkpoint(run, ranks) if resume else None
     state = None if found is None else load(found.path, ranks.rank, verified=True)
@@ -182,7 +189,7 @@ def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainPr
         Journal(run.path, purge_step=step if resume else None) if ranks.is_first else NoJournal() as journal,
         Writer(run.path, keep=run.settings.train.keep, writers=writers) as writer,
     ):
-        loop = Loop(run, parts, journal, writer, progress)
+        loop = Loop(run, parts, journal, writer, progress, tracing)
         if state is not None:
             loop.load_state_dict(state)
         journal.write("resume" if resume else "start", step, **_circumstances(run, loop))
@@ -191,7 +198,7 @@ def _train(start: Start, parts: Parts, resume: bool, job: str, progress: TrainPr
         for line in () if found is None else found.skipped:
             loop.event(f"a damaged checkpoint was passed over: {line}")
         ended = loop.train()
-        result = _result(run, loop, ended, start.notes)
+        result = _measured(_result(run, loop, ended, start.notes), loop)
         if ended != "interrupted":
             result = _evaluated(result, run, loop, progress)
         journal.write("end", loop.step, reason=ended, seconds=time.perf_counter() - began)
@@ -227,6 +234,21 @@ def _result(run: Run, loop: Loop, ended: str, notes: tuple[str, ...]) -> TrainRe
         checkpoint=step_path(run.path, loop.step),
         notes=(*loop.learner.assembled.notes(), *notes),
     )
+
+
+def _measured(result: TrainResult, loop: Loop) -> TrainResult:
+    """Add what crossed the wire, and what a trace says of it."""
+    tracing, traffic, found = loop.tracing, loop.learner.traffic, result
+    if tracing is not None:
+        tracing.finish()  # a run of few steps
+        found = dataclasses.replace(found, trace=tracing.path.parent, hidden=tracing.hidden)
+        if tracing.is_fresh():
+            loop.journal.write("profile", loop.step, **tracing.figures())
+    if traffic is not None:
+        summary = traffic.so_far().over(loop.ranks).summary()
+        found = dataclasses.replace(found, wire=summary)
+        loop.journal.write("wire", loop.step, **summary.model_dump(mode="json"))
+    return found
 
 
 def _evaluated(result: TrainResult, run: Run, loop: Loop, progress: TrainProgress) -> TrainResult:
