@@ -1,7 +1,6 @@
 """What a figure needs besides itself: versions, commit, machine."""
 
 import hashlib
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow as pa
 import torch
 
 import recfold
+from recfold.spec import num_cpus
 
 _PACKAGE = Path(recfold.__file__).parent
 
@@ -32,12 +32,6 @@ def machine_facts() -> dict[str, Any]:
         "cpus": num_cpus(),
         "machine": platform.machine(),
     }
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def commit() -> str | None:

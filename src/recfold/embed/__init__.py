@@ -15,9 +15,11 @@ from recfold.embed.choose_sums import choose_field_sums
 from recfold.embed.field_sums import field_sums_reference
 from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
+from recfold.embed.lone_shards import LoneShards
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, whole_state
 from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.shared_storage import SharedStorage
 from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
 
@@ -25,9 +27,11 @@ __all__ = [
     "Bags",
     "EmbeddingTables",
     "KernelName",
+    "LoneShards",
     "Lookup",
     "ShardState",
     "ShardedTables",
+    "SharedStorage",
     "choose_field_sums",
     "field_sums_reference",
     "gather_table",

@@ -10,6 +10,7 @@ from recfold.embed.bags import Bags
 from recfold.embed.fbgemm_kernel import FbgemmKernel
 from recfold.embed.kernel_choice import KernelChoice
 from recfold.embed.resolved_table import ResolvedTable
+from recfold.embed.shared_storage import SharedStorage
 from recfold.embed.torch_kernel import TorchKernel
 from recfold.optim import Joined, State
 from recfold.spec import Read
@@ -31,13 +32,18 @@ class Kernel(Protocol):
 
 
 def build_kernels(
-    tables: Mapping[str, ResolvedTable], alike: Mapping[str, object], choice: KernelChoice, device: torch.device
+    tables: Mapping[str, ResolvedTable],
+    alike: Mapping[str, object],
+    choice: KernelChoice,
+    device: torch.device,
+    storage: SharedStorage | None = None,
 ) -> tuple[Kernel, ...]:
     """Tables to kernels: one for all that torch serves; of FBGEMM, one for tables that always have equally many bags
     and are updated alike.
 
     Args:
         alike: table -> a key that tables with equally many bags share; a table that is not named gets an op of its own.
+        storage: of FBGEMM's float32 weights, for measurements; see `FbgemmKernel`.
     """
     members: dict[object, list[str]] = {}
     for name, table in tables.items():
@@ -51,7 +57,7 @@ def build_kernels(
         own = tuple(tables[name] for name in names)
         if choice.kernels[names[0]] == "fbgemm":
             assert choice.module is not None
-            kernels.append(FbgemmKernel(own, choice.module))
+            kernels.append(FbgemmKernel(own, choice.module, storage))
         else:
             kernels.append(TorchKernel(own, device))
     return tuple(kernels)

@@ -68,7 +68,7 @@ class Assembled:
             InputError: the batch lacks a feature.
         """
         lists = lists_of(batch)
-        looked_up = self.tables({read.feature: _bags(self.source(read), read.mode, lists) for read in self.reads})
+        looked_up = self.tables({read.feature: bags_of(self.source(read), read.mode, lists) for read in self.reads})
         pooled: dict[str, Tensor | Folded] = {}
         weights: dict[str, Tensor | Folded] = {}
         sequences: dict[str, dict[str, FoldedSequence]] = {}
@@ -260,7 +260,14 @@ def lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
     return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
 
 
-def _bags(feature: str, mode: ReadMode, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+def bags_of(feature: str, mode: ReadMode, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+    """What a read of a feature looks up.
+
+    Args:
+        lists: feature -> the lists that hold it.
+    Raises:
+        InputError: the feature is not among them.
+    """
     _check_there((feature,), lists)
     own = lists[feature]
     if mode == "rows":
