@@ -15,6 +15,7 @@ from recfold.embed.choose_sums import choose_field_sums
 from recfold.embed.field_sums import field_sums_reference
 from recfold.embed.gather import gather_table
 from recfold.embed.kernel_choice import KernelName
+from recfold.embed.large_blocks import keep_large_blocks
 from recfold.embed.lone_shards import LoneShards
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, whole_state
@@ -35,6 +36,7 @@ __all__ = [
     "choose_field_sums",
     "field_sums_reference",
     "gather_table",
+    "keep_large_blocks",
     "lookup_reference",
     "table_sizes",
     "whole_state",

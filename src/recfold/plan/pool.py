@@ -11,6 +11,7 @@ Source: the 2021 pool of facebookresearch/dlrm_datasets as described in arXiv 22
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -64,6 +65,7 @@ class PoolTable:
         return TableLoad(self.name, self.rows, dim, 4 * dim + 4, self.lists, self.lookups, self.accesses)
 
 
+@lru_cache(maxsize=16)
 def table_pool(
     seed: int = 0, *, num_tables: int = NUM_TABLES, batch_size: int = BATCH_SIZE, rows_divisor: int = ROWS_DIVISOR
 ) -> tuple[PoolTable, ...]:

@@ -1,10 +1,11 @@
 """Milliseconds from a formula: what is read and written, and whether it is in the cache.
 
     ms = pieces a + lists b + lists dim c + lookups d + lookups dim e + first f + first dim g
-         + again (1 - cached) h + again dim (1 - cached) i
+         + again h + again dim (1 - cached) i
 
-A row is read from memory when a step touches it first (`first` rows), and at its other lookups (`again`) where the rows
-of all pieces together are more than the cache holds: cached = min(1, cache bytes / bytes of all first rows).
+A row is read from memory when a step touches it first (`first` rows). At its other lookups (`again`) it is still in a
+near cache if it is read very often; of those up to `WARM_ACCESSES` it is looked for, and read from memory again where
+the rows of all pieces together are more than the cache holds: cached = min(1, cache bytes / bytes of all first rows).
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,12 @@ from recfold.spec import InputError
 
 TERMS = ("piece", "list", "list_column", "lookup", "lookup_column", "first", "first_column", "again", "again_column")
 
-DEFAULTS_NS = (20_000.0, 60.0, 0.8, 12.0, 0.15, 20.0, 0.8, 3.0, 0.1)
+DEFAULTS_NS = (150_000.0, 2.0, 1.2, 10.0, 0.05, 12.0, 1.4, 6.5, 0.05)
 """Nanoseconds of each term; of the order of one core of a server of today."""
+
+WARM_BINS = 9
+WARM_ACCESSES = 2 ** (WARM_BINS - 1)
+"""Of a row in a step; one that is read more often stays in a near cache."""
 
 BOUND_MS = 1e-6
 
@@ -53,7 +58,7 @@ class AnalyticCost:
         """`rows` of pieces whose `terms` are known."""
         ms = terms_PT * np.array(self.ns) * 1e-6
         first_bytes = 4 * terms_PT[:, TERMS.index("first_column")]
-        return np.stack([ms[:, :-2].sum(1), ms[:, -2:].sum(1), first_bytes], axis=1)
+        return np.stack([ms[:, :-1].sum(1), ms[:, -1], first_bytes], axis=1)
 
     def ms(self, sums: np.ndarray) -> np.ndarray:
         """Milliseconds [M] of sets with these sums [M, 3]."""
@@ -70,7 +75,7 @@ def cached_share(first_bytes: np.ndarray, cache_bytes: float) -> np.ndarray:
 
 
 def terms(pieces: Sequence[Piece]) -> np.ndarray:
-    """How much of each of `TERMS` a piece has, float64 [P, 9]; the last two as if nothing were cached."""
+    """How much of each of `TERMS` a piece has, float64 [P, 9]; the last as if nothing were cached."""
     if not pieces:
         return np.zeros((0, len(TERMS)))
     return terms_of(
@@ -84,7 +89,8 @@ def terms(pieces: Sequence[Piece]) -> np.ndarray:
 def terms_of(dim_P: np.ndarray, lists_P: np.ndarray, lookups_P: np.ndarray, accesses: np.ndarray) -> np.ndarray:
     """`terms` from columns; `accesses` is [P, 17]."""
     first = lookups_P * (accesses / mean_counts()).sum(1)
-    again = np.maximum(lookups_P - first, 0.0)
+    warm = accesses[:, :WARM_BINS]
+    again = lookups_P * (warm * (1 - 1 / mean_counts()[:WARM_BINS])).sum(1)
     alone = [np.ones_like(dim_P), lists_P, lists_P * dim_P, lookups_P, lookups_P * dim_P]
     return np.stack([*alone, first, first * dim_P, again, again * dim_P], axis=1)
 
@@ -101,29 +107,40 @@ def fit_analytic(terms_of_sets: Sequence[np.ndarray], ms: np.ndarray, cache_byte
     for own in terms_of_sets:
         total = own.sum(0)
         missed = 1 - cached_share(np.array([4 * total[TERMS.index("first_column")]]), cache_bytes)[0]
-        rows.append(np.concatenate([total[:-2], total[-2:] * missed]))
+        rows.append(np.concatenate([total[:-1], total[-1:] * missed]))
     matrix = np.array(rows) * 1e-6 / np.maximum(ms, BOUND_MS)[:, None]
     found = nonnegative_least_squares(matrix, np.ones(len(ms)))
     return AnalyticCost(ns=tuple(found.tolist()), cache_bytes=cache_bytes)
 
 
-def nonnegative_least_squares(matrix: np.ndarray, wanted: np.ndarray, turns: int = 20_000) -> np.ndarray:
-    """x from 0 with the least |matrix x - wanted|, for a matrix without negative numbers.
+def nonnegative_least_squares(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """x from 0 with the least |matrix x - wanted|.
 
-    One number after the other is set to its best value, until nothing changes.
+    The numbers that are above 0 are found one after the other; one that would fall below goes back to 0.
 
     >>> np.round(nonnegative_least_squares(np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([2.0, 1.0])), 6).tolist()
     [1.5, 0.0]
+
+    Source: Lawson and Hanson, Solving Least Squares Problems (1974), chapter 23.
     """
     scale = np.sqrt((matrix**2).sum(0))
     used = matrix / np.where(scale > 0, scale, 1.0)
-    gram, target = used.T @ used, used.T @ wanted
-    x = np.zeros(matrix.shape[1])
-    for _ in range(turns):
-        before = x.copy()
-        for place in range(len(x)):
-            if scale[place] > 0:
-                x[place] = max(x[place] + target[place] - gram[place] @ x, 0.0)
-        if np.abs(x - before).max() < 1e-12 * max(np.abs(x).max(), 1e-30):
+    x, above = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1], dtype=bool)
+    for _ in range(10 * len(x)):
+        gradient = np.where(above, 0.0, used.T @ (wanted - used @ x))
+        if gradient.max() <= 1e-10 * np.abs(wanted).sum():
             break
+        above[np.argmax(gradient)] = True
+        while True:
+            best = np.zeros(len(x))
+            best[above] = np.linalg.lstsq(used[:, above], wanted, rcond=None)[0]
+            below = above & (best <= 0)
+            if not below.any():
+                break
+            # as far towards it as none falls below 0
+            step = (x[below] / np.maximum(x[below] - best[below], 1e-300)).min()
+            x += step * (best - x)
+            above &= x > 1e-12
+            x[~above] = 0.0
+        x = best
     return np.where(scale > 0, x / np.where(scale > 0, scale, 1.0), 0.0)

@@ -26,6 +26,7 @@ from recfold.plan.pool import table_pool, train_and_test
 from recfold.spec import InputError
 
 UNSEEN_EVERY = 5
+MORE_POOLS, POOL_SEEDS = 8, 1000
 LATER = 25
 """Sets between two turns of one set: the machine is another one by then, if others use it."""
 
@@ -117,6 +118,8 @@ def _collect_sets(path: Path, what: Collection, progress: CollectProgress) -> in
     if not left:
         return len(done)
     train, unseen = train_and_test(table_pool(what.seed), what.seed)
+    # tables of other pools are other tables: the more of them a network has seen, the less it takes them for all
+    trained = [train, *(table_pool(what.seed + POOL_SEEDS + number) for number in range(MORE_POOLS))]
     stopwatch = Stopwatch(device=what.device, memory_bytes=what.memory_bytes)
     started, total = time.monotonic(), len(wanted)
     how = SetDraw(what.seed, what.memory_bytes)
@@ -125,7 +128,7 @@ def _collect_sets(path: Path, what: Collection, progress: CollectProgress) -> in
             if what.seconds is not None and time.monotonic() - started > what.seconds:
                 break
             is_unseen = _is_unseen(turn.number)
-            pieces = draw_set(unseen if is_unseen else train, turn.number, how)
+            pieces = draw_set(unseen if is_unseen else trained[turn.number % len(trained)], turn.number, how)
             timing = stopwatch.measure(pieces, seed=16 * turn.number + turn.turn)
             sample = Sample(
                 turn.number,

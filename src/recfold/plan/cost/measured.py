@@ -7,7 +7,10 @@ On a CPU one thread works, and what counts is the CPU time of the process: where
 time is that of the waiting as well (it is kept beside). CPU time still grows while a neighbour uses the same memory
 bandwidth, caches or core. So a small fixed set, the probe, is timed before and after every repeat; a repeat is scaled
 back by (quiet probe / probe)^`PROBE_POWER`, and a low quantile of the repeats counts, because what is left of the
-neighbours only adds. On CUDA it is the time between two events, and the median counts.
+neighbours only adds. The process keeps large blocks of memory from run to run (`keep_large_blocks`), or sets whose
+outputs take more than 32 MiB would cost up to twice as much, by the pages that the system gives anew.
+
+On CUDA it is the time between two events, and the median counts.
 """
 
 import itertools
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recfold.embed import Bags, KernelName, LoneShards, SharedStorage
+from recfold.embed import Bags, KernelName, LoneShards, SharedStorage, keep_large_blocks
 from recfold.plan.cost.draw import draw_bags
 from recfold.plan.piece import NUM_BINS, Piece, TableLoad
 from recfold.spec import InputError, last_level_cache_bytes
@@ -123,6 +126,8 @@ class Prepared:
 class Stopwatch:
     """Measures sets of pieces on one device, one after the other; memory is allocated once.
 
+    On a CPU this process keeps large blocks of memory from then on, see `keep_large_blocks`.
+
     Args:
         device: `cpu` or a CUDA device.
         memory_bytes: for weights on a CPU; sets that need more share memory between their tables.
@@ -149,6 +154,8 @@ class Stopwatch:
             raise InputError("no repeats to measure", got=f"{warm_ups} and {repeats}", expected="from 0, and from 1")
         self.warm_ups, self.repeats, self.kernel = warm_ups, repeats, kernel
         on_cpu = self.device.type == "cpu"
+        if on_cpu:
+            keep_large_blocks()
         self._storage = SharedStorage(memory_bytes) if on_cpu else None
         flushed = max(FLUSHED_BYTES, 2 * last_level_cache_bytes()) if on_cpu else 4 * FLUSHED_BYTES
         self._flushed = torch.zeros(flushed // 4, device=self.device)

@@ -22,6 +22,12 @@ HIDDEN, WIDTH, HEAD = 128, 32, 64
 LEAST_MS = 1e-3
 """Added to sums before their logarithm."""
 
+FURTHEST = 4.0
+"""Standard deviations that an input is taken to be from the mean at most: further out nothing was learned."""
+
+LEAST_STD = 0.05
+"""Of an input: bins that hardly a table has would else be blown up."""
+
 BOUND = 1.0
 """The head multiplies by e^-BOUND to e^BOUND."""
 
@@ -88,7 +94,9 @@ class CostNetwork(nn.Module):
 
     def rows(self, inputs_PF: Tensor, scale_P: Tensor) -> Tensor:
         """What of each piece adds up, [P, 32]."""
-        found: Tensor = nn.functional.softplus(self.pieces((inputs_PF - self.mean) / self.std))
+        found: Tensor = nn.functional.softplus(
+            self.pieces(((inputs_PF - self.mean) / self.std).clamp(-FURTHEST, FURTHEST))
+        )
         return found * scale_P.unsqueeze(1)
 
     def ms(self, sums_MK: Tensor) -> Tensor:
@@ -125,7 +133,7 @@ class Training:
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
-    subadditive: float = 0.2
+    subadditive: float = 1.0
     seed: int = 0
 
 
@@ -154,7 +162,7 @@ def train_network(
     generator = torch.Generator().manual_seed(how.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)
-        network = CostNetwork(train.inputs.mean(0), train.inputs.std(0).clamp_min(1e-3), seen)
+        network = CostNetwork(train.inputs.mean(0), train.inputs.std(0).clamp_min(LEAST_STD), seen)
     optimizer = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.epochs)
     best = {name: tensor.clone() for name, tensor in network.state_dict().items()}

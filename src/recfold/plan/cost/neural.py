@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from recfold.plan.cost.analytic import AnalyticCost, terms_of
 from recfold.plan.cost.exchange import NeuralExchange, WithExchange, check_ranks
 from recfold.plan.cost.inputs import inputs_of
-from recfold.plan.cost.network import BOUND, LEAST_MS, WIDTH
+from recfold.plan.cost.network import BOUND, FURTHEST, LEAST_MS, WIDTH
 from recfold.plan.cost.samples import piece_columns
 from recfold.plan.piece import Piece
 from recfold.spec import InputError
@@ -57,7 +57,7 @@ class NeuralCost:
         if len(columns_PC) == 0:
             return np.zeros((0, WIDTH))
         own = self.arrays
-        inputs = ((inputs_of(columns_PC) - own["mean"]) / own["std"]).astype(np.float32)
+        inputs = np.clip((inputs_of(columns_PC) - own["mean"]) / own["std"], -FURTHEST, FURTHEST).astype(np.float32)
         hidden = np.maximum(inputs @ own["pieces.0.weight"].T + own["pieces.0.bias"], 0)
         found = np.logaddexp(0, (hidden @ own["pieces.2.weight"].T + own["pieces.2.bias"]).astype(np.float64))
         return found * scale_ms(self.analytic, columns_PC)[:, None]
