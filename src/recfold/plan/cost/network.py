@@ -94,9 +94,8 @@ class CostNetwork(nn.Module):
 
     def rows(self, inputs_PF: Tensor, scale_P: Tensor) -> Tensor:
         """What of each piece adds up, [P, 32]."""
-        found: Tensor = nn.functional.softplus(
-            self.pieces(((inputs_PF - self.mean) / self.std).clamp(-FURTHEST, FURTHEST))
-        )
+        inputs_PF = ((inputs_PF - self.mean) / self.std).clamp(-FURTHEST, FURTHEST)
+        found: Tensor = nn.functional.softplus(self.pieces(inputs_PF))
         return found * scale_P.unsqueeze(1)
 
     def ms(self, sums_MK: Tensor) -> Tensor:
