@@ -8,8 +8,9 @@ import pytest
 
 from recfold.plan.cost import collect as collecting
 from recfold.plan.cost.collect import Collection, collect, turns
-from recfold.plan.cost.fit import MeasuredSet, errors_of, fit, read_sets, repeat_noise
+from recfold.plan.cost.fit import errors_of, fit
 from recfold.plan.cost.measured import Timing
+from recfold.plan.cost.measured_sets import MeasuredSet, read_sets, repeat_noise
 from recfold.plan.cost.network import Training
 from recfold.plan.cost.neural import load_cost
 from recfold.plan.cost.samples import EXCHANGES, SETS, piece_columns, read_samples

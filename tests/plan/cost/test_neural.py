@@ -1,15 +1,18 @@
 """The cost network in numpy gives what torch gives; it learns, and is read back as it was written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recfold.plan.cost.ablation import LEFT_OUT, without
 from recfold.plan.cost.analytic import AnalyticCost
-from recfold.plan.cost.fit import MeasuredSet, arrays_of, predict, sets_tensor
+from recfold.plan.cost.fit import arrays_of, predict, sets_tensor
 from recfold.plan.cost.inputs import NAMES, inputs_of_pieces
+from recfold.plan.cost.measured_sets import MeasuredSet
 from recfold.plan.cost.network import CostNetwork, Training, train_network
 from recfold.plan.cost.neural import NeuralCost, load_cost, scale_ms, shipped_cost
 from recfold.plan.cost.samples import piece_columns
@@ -58,14 +61,21 @@ def test_same_seed_same_network(sets: list[MeasuredSet]) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_what_is_not_seen_changes_nothing(sets: list[MeasuredSet]) -> None:
-    own = sets_tensor(sets, AnalyticCost())
-    mask = torch.tensor([0.0 if name == "rows" else 1.0 for name in NAMES])
-    network = CostNetwork(own.inputs.mean(0), own.inputs.std(0).clamp_min(1e-3), mask)
-    with torch.no_grad():
-        before = network.rows(own.inputs, own.scale_ms)
-        own.inputs[:, NAMES.index("rows")] += 5.0
-        assert torch.equal(network.rows(own.inputs, own.scale_ms), before)
+def test_what_is_left_out_changes_nothing(sets: list[MeasuredSet]) -> None:
+    for group in LEFT_OUT:
+        (plain,) = without(group, sets[1:2], sets)
+        changed = sets[1].columns.copy()
+        if group == "accesses":
+            changed[:, 5:] = changed[:, 21:4:-1]
+        elif group == "pooling":
+            changed[:, 3] *= 2
+        elif group == "lists":
+            changed[:, 2:4] *= 2
+        else:
+            changed[:, {"dim": 0, "rows": 1, "size": 4}[group]] *= 2
+        (other,) = without(group, [replace(sets[1], columns=changed)], sets)
+        np.testing.assert_allclose(other.columns, plain.columns)
+        assert not np.allclose(plain.columns, sets[1].columns)
 
 
 def test_taken_sets_are_the_same_sets(sets: list[MeasuredSet]) -> None:

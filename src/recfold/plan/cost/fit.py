@@ -1,53 +1,30 @@
 """Trains the cost network on measured sets, and says how far it errs on tables it has not seen."""
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from recfold.plan.cost.ablation import LEFT_OUT, without
 from recfold.plan.cost.analytic import AnalyticCost, fit_analytic, terms_of
 from recfold.plan.cost.fit_exchange import fit_exchange
-from recfold.plan.cost.inputs import GROUPS, NAMES, inputs_of
-from recfold.plan.cost.measured import PROBE_POWER, quiet_probe_ms, settled_ms
+from recfold.plan.cost.inputs import inputs_of
+from recfold.plan.cost.measured import PROBE_POWER
+from recfold.plan.cost.measured_sets import MeasuredSet, read_sets, repeat_noise
 from recfold.plan.cost.network import CostNetwork, Curve, Sets, Training, train_network
 from recfold.plan.cost.neural import NeuralCost, scale_ms
-from recfold.plan.cost.samples import EXCHANGES, HARDWARE, SETS, Sample, read_lines, read_samples
-from recfold.spec import InputError
+from recfold.plan.cost.samples import EXCHANGES, read_lines
 
 LARGE_MS = 20.0
 """Sets from here on are what the target is about."""
 
 VALIDATION_EVERY = 10
-LEAST_SETS = 40
 
 Tell = Callable[[str, int, int | None], None]
 """What is trained, epoch, epochs at most."""
-
-
-@dataclass(frozen=True)
-class MeasuredSet:
-    """A set with what counts of all its turns.
-
-    Args:
-        columns: `piece_columns`, [P, 22].
-        turns_ms: what each turn gave.
-    """
-
-    number: int
-    unseen: bool
-    columns: np.ndarray
-    turns_ms: tuple[float, ...]
-
-    @property
-    def ms(self) -> float:
-        """The geometric mean of the turns."""
-        return math.exp(sum(map(math.log, self.turns_ms)) / len(self.turns_ms))
 
 
 @dataclass(frozen=True)
@@ -90,39 +67,6 @@ class Fitted:
     exchange_errors: dict[str, float]
 
 
-def read_sets(folder: Path) -> tuple[list[MeasuredSet], dict[str, Any]]:
-    """The sets of a collection, and the hardware they were measured on.
-
-    Raises:
-        InputError: no collection, or too few sets.
-    """
-    path = folder / HARDWARE
-    if not path.exists():
-        raise InputError(f"{folder} holds no measurements", todo="make some with recfold cost collect --out")
-    samples = list(read_samples(folder / SETS))
-    probes = [ms for sample in samples for ms in sample.probes_ms]
-    quiet_ms = quiet_probe_ms(probes) if probes else 0.0
-    turns: dict[int, list[float]] = defaultdict(list)
-    first: dict[int, Sample] = {}
-    for sample in samples:
-        first.setdefault(sample.number, sample)
-        turns[sample.number].append(settled_ms(sample.repeats_ms, sample.probes_ms, quiet_ms))
-    sets = [MeasuredSet(own.number, own.unseen, own.pieces, tuple(turns[number])) for number, own in first.items()]
-    if len(sets) < LEAST_SETS:
-        raise InputError(f"{folder} holds too few sets to learn from", got=len(sets), expected=f"at least {LEAST_SETS}")
-    return sets, json.loads(path.read_text(encoding="utf-8"))
-
-
-def repeat_noise(sets: Sequence[MeasuredSet], least_ms: float = 0.0) -> float:
-    """How far one turn is from another: the mean of |a - b| / ((a + b) / 2); nan where nothing was repeated."""
-    found = [
-        abs(own.turns_ms[0] - own.turns_ms[1]) / ((own.turns_ms[0] + own.turns_ms[1]) / 2)
-        for own in sets
-        if len(own.turns_ms) > 1 and own.ms >= least_ms
-    ]
-    return float(np.mean(found)) if found else math.nan
-
-
 def errors_of(predicted_ms: np.ndarray, sets: Sequence[MeasuredSet]) -> Errors:
     """Mean absolute percentage errors of predictions."""
     ms = np.array([own.ms for own in sets])
@@ -161,23 +105,21 @@ def fit(
     """
     sets, hardware = read_sets(folder)
     seen, unseen = [own for own in sets if not own.unseen], [own for own in sets if own.unseen]
-    analytic = fit_analytic(
-        [_terms(own.columns) for own in seen],
-        np.array([own.ms for own in seen]),
-        float(hardware.get("last_level_cache_bytes") or 0) or AnalyticCost().cache_bytes,
-    )
-    network, curve = _train(seen, analytic, how, None, tell, "train cost network")
+    cache_bytes = float(hardware.get("last_level_cache_bytes") or 0) or AnalyticCost().cache_bytes
+    analytic = _fit_analytic(seen, cache_bytes)
+    network, curve = _train(seen, analytic, how, tell, "train cost network")
     exchanges = list(read_lines(folder / EXCHANGES))
     heads, exchange_errors = fit_exchange(exchanges, how.seed) if exchanges else ({}, {})
     cost = NeuralCost(arrays_of(network), analytic, {}, heads)
     noise = None
     if any(len(own.turns_ms) > 1 for own in sets):
         noise = (repeat_noise(sets), repeat_noise(sets, LARGE_MS))
-    without: dict[str, Errors] = {}
-    for name, group in GROUPS.items() if ablation else ():
-        mask = torch.tensor([0.0 if own in group else 1.0 for own in NAMES])
-        other, _ = _train(seen, analytic, how, mask, tell, f"train without {name}")
-        without[name] = errors_of(predict(NeuralCost(arrays_of(other), analytic, {}), unseen), unseen)
+    worth: dict[str, Errors] = {}
+    for name in LEFT_OUT if ablation else ():
+        own, other = without(name, seen, seen), without(name, unseen, seen)
+        formula = _fit_analytic(own, cache_bytes)
+        blind, _ = _train(own, formula, how, tell, f"train without {name}")
+        worth[name] = errors_of(predict(NeuralCost(arrays_of(blind), formula, {}), other), other)
     fitted = Fitted(
         cost=cost,
         errors=errors_of(predict(cost, unseen), unseen),
@@ -185,7 +127,7 @@ def fit(
         noise=noise,
         above=share_above(cost, sets),
         curve=curve,
-        ablation=without,
+        ablation=worth,
         exchange_errors=exchange_errors,
     )
     return replace(fitted, cost=replace(cost, facts=_facts(fitted, hardware, seen, how)))
@@ -217,7 +159,6 @@ def _train(
     seen: Sequence[MeasuredSet],
     analytic: AnalyticCost,
     how: Training,
-    mask: torch.Tensor | None,
     tell: Tell,
     what: str,
 ) -> tuple[CostNetwork, Curve]:
@@ -227,9 +168,12 @@ def _train(
         sets_tensor(rest, analytic),
         sets_tensor(held, analytic),
         how,
-        seen=mask,
         tell=lambda epoch, error: tell(what, epoch + 1, how.epochs),
     )
+
+
+def _fit_analytic(sets: Sequence[MeasuredSet], cache_bytes: float) -> AnalyticCost:
+    return fit_analytic([_terms(own.columns) for own in sets], np.array([own.ms for own in sets]), cache_bytes)
 
 
 def _predict_analytic(analytic: AnalyticCost, sets: Sequence[MeasuredSet]) -> np.ndarray:

@@ -14,16 +14,6 @@ from recfold.plan.piece import NUM_BINS, Piece
 NAMES = ("dim", "rows", "pooling", "num_bytes", *(f"accesses_{number}" for number in range(NUM_BINS)), "lists")
 """Of the inputs of a piece."""
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "dim": ("dim",),
-    "rows": ("rows",),
-    "pooling": ("pooling",),
-    "size": ("num_bytes",),
-    "accesses": NAMES[4 : 4 + NUM_BINS],
-    "lists": ("lists",),
-}
-"""What the ablation leaves out, one after the other."""
-
 
 def inputs_of(columns_PC: np.ndarray) -> np.ndarray:
     """Inputs [P, 22] of pieces given as `piece_columns`: logarithms of quantities, shares as they are."""

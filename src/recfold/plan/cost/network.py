@@ -78,17 +78,15 @@ class CostNetwork(nn.Module):
 
     Args:
         mean, std: of the inputs, [22].
-        seen: which inputs it may look at, [22] of zeros and ones; all by default.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor, seen: Tensor | None = None) -> None:
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
-        # what is not seen is divided by so much that nothing is left of it
-        self.register_buffer("std", std if seen is None else torch.where(seen > 0, std, torch.full_like(std, 1e30)))
+        self.register_buffer("std", std)
         self.pieces = nn.Sequential(nn.Linear(len(NAMES), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, WIDTH))
         self.head = nn.Sequential(nn.Linear(WIDTH, HEAD), nn.ReLU(), nn.Linear(HEAD, 1))
 
@@ -149,19 +147,17 @@ def train_network(
     validation: Sets,
     how: Training = Training(),
     *,
-    seen: Tensor | None = None,
     tell: Callable[[int, float], None] = lambda epoch, error: None,
 ) -> tuple[CostNetwork, Curve]:
     """Train until the validation error falls no more; the network of the best epoch.
 
     Args:
-        seen: which inputs it may look at, [22].
         tell: is called with each epoch and its validation error.
     """
     generator = torch.Generator().manual_seed(how.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)
-        network = CostNetwork(train.inputs.mean(0), train.inputs.std(0).clamp_min(LEAST_STD), seen)
+        network = CostNetwork(train.inputs.mean(0), train.inputs.std(0).clamp_min(LEAST_STD))
     optimizer = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.epochs)
     best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
