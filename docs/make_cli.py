@@ -15,11 +15,13 @@ def page() -> str:
     from recfold.cli import app
 
     runner = CliRunner()
-    verbs = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    verbs = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        verbs += [name, *(f"{name} {own}" for own in getattr(command, "commands", ()))]
     parts = ["# Command line\n\nMade from `--help` by `make docs`.\n"]
     for verb in ("", *verbs):
         shown = f"recfold {verb}".strip()
-        text = runner.invoke(app, [*([verb] if verb else []), "--help"], prog_name="recfold").output
+        text = runner.invoke(app, [*verb.split(), "--help"], prog_name="recfold").output
         lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## {shown}\n\n```\n{lines}\n```\n")
     return "\n".join(parts)

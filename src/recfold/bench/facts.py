@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +14,7 @@ import pyarrow as pa
 import torch
 
 import recfold
+from recfold.spec import num_cpus
 
 _PACKAGE = Path(recfold.__file__).parent
 
@@ -43,12 +43,6 @@ def peer_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def commit() -> str | None:

@@ -2,7 +2,7 @@
 
 import shutil
 
-from recfold.bench.facts import machine_facts, num_cpus
+from recfold.bench.facts import machine_facts
 from recfold.bench.measurement import Measurement, of_speeds
 from recfold.bench.peer_fold import fold_with_polars
 from recfold.bench.peers import check_same_samples
@@ -10,6 +10,7 @@ from recfold.bench.settings import BenchSettings
 from recfold.bench.turns import seconds_in_turns
 from recfold.bench.work import Work
 from recfold.fold import fold as fold_logs
+from recfold.spec import num_cpus
 from recfold.table import open_table
 
 REPEATS = 3

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 import recfold
-from recfold.cli import data, learn, measure, place
+from recfold.cli import cost, data, learn, measure, place
 from recfold.cli.console import errors, output
 from recfold.spec import InputError
 
@@ -37,6 +37,7 @@ VERBS: tuple[Callable[..., None], ...] = (
 )
 for verb in VERBS:
     app.command(no_args_is_help=True)(verb)
+app.add_typer(cost.app, name="cost")
 
 
 def _print_version(wanted: bool) -> None:

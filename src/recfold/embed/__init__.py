@@ -21,10 +21,13 @@ from recfold.embed.choose_sums import (
 )
 from recfold.embed.field_sums import as_weighted, field_sums_reference
 from recfold.embed.gather import gather_table
+from recfold.embed.kept_memory import keep_freed_memory
 from recfold.embed.kernel_choice import KernelName
+from recfold.embed.lone_shards import LoneShards
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, whole_state
 from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.shared_storage import SharedStorage
 from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables
 
@@ -32,13 +35,16 @@ __all__ = [
     "Bags",
     "EmbeddingTables",
     "KernelName",
+    "LoneShards",
     "Lookup",
     "ShardState",
     "ShardedTables",
+    "SharedStorage",
     "as_weighted",
     "choose_field_sums",
     "field_sums_reference",
     "gather_table",
+    "keep_freed_memory",
     "lookup_reference",
     "more_flops_of_sum",
     "possible_sums",

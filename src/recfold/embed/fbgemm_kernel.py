@@ -15,6 +15,7 @@ from torch import Tensor
 from recfold.embed.huge_pages import use_huge_pages_
 from recfold.embed.quiet import quiet
 from recfold.embed.resolved_table import ResolvedTable
+from recfold.embed.shared_storage import SharedStorage, UntouchedMemory
 from recfold.optim import Joined, State
 
 MODULE = "fbgemm_gpu.split_table_batched_embeddings_ops_training"
@@ -32,16 +33,22 @@ class FbgemmKernel:
     """Tables of one dtype and update rule, in one op.
 
     Rows of half precision are updated in float32 and rounded to nearest (no stochastic rounding).
+
+    Args:
+        storage: holds float32 weights, with what is in it, instead of new memory. For measurements.
     """
 
     name = "fbgemm"
 
-    def __init__(self, tables: Sequence[ResolvedTable], module: ModuleType) -> None:
+    def __init__(
+        self, tables: Sequence[ResolvedTable], module: ModuleType, storage: SharedStorage | None = None
+    ) -> None:
         first = tables[0]
         self.tables = tuple(tables)
         self.dims = [table.dim for table in tables]
         place = (module.EmbeddingLocation.HOST, module.ComputeDevice.CPU)
-        self._op = module.SplitTableBatchedEmbeddingBagsCodegen(
+        build = functools.partial(
+            module.SplitTableBatchedEmbeddingBagsCodegen,
             [(table.rows, table.dim, *place) for table in tables],
             weights_precision=module.SparseType.FP16 if first.dtype == torch.float16 else module.SparseType.FP32,
             output_dtype=module.SparseType.FP32,
@@ -53,14 +60,24 @@ class FbgemmKernel:
             bounds_check_mode=module.BoundsCheckMode.NONE,  # ids are checked before any kernel
             device=torch.device("cpu"),
         )
-        _move_to_huge_pages_(self._op.weights_host)
-        self._weights: list[Tensor] = [weight.detach() for weight in self._op.split_embedding_weights()]
+        if storage is None:
+            self._op = build()
+            _move_to_huge_pages_(self._op.weights_host)
+            self._weights: list[Tensor] = [weight.detach() for weight in self._op.split_embedding_weights()]
+        else:
+            with UntouchedMemory():
+                self._op = build()
+            self._weights = storage.hold_(self._op, [(table.rows, table.dim) for table in tables])
         # one list a table of what its rule keeps; none at all for sgd
         states = self._op.split_optimizer_states() or [[] for _ in tables]
         self._states: list[State] = [
             {name: tensor.detach() for name, tensor in zip(first.optimizer.state, state, strict=True)}
             for state in states
         ]
+        if storage is not None:
+            for kept in self._states:
+                for tensor in kept.values():
+                    tensor.zero_()
 
     def weights(self) -> list[Tensor]:
         return self._weights

@@ -11,6 +11,7 @@ from recfold.embed.bags import Bags
 from recfold.embed.fbgemm_kernel import FbgemmKernel
 from recfold.embed.kernel_choice import KernelChoice
 from recfold.embed.resolved_table import ResolvedTable
+from recfold.embed.shared_storage import SharedStorage
 from recfold.embed.torch_kernel import TorchKernel
 from recfold.optim import Joined, State
 from recfold.spec import Read
@@ -32,13 +33,18 @@ class Kernel(Protocol):
 
 
 def build_kernels(
-    tables: Mapping[str, ResolvedTable], alike: Mapping[str, object], choice: KernelChoice, device: torch.device
+    tables: Mapping[str, ResolvedTable],
+    alike: Mapping[str, object],
+    choice: KernelChoice,
+    device: torch.device,
+    storage: SharedStorage | None = None,
 ) -> tuple[Kernel, ...]:
     """Tables to kernels: one for all that torch serves; of FBGEMM, one for tables that always have equally many bags
     and are updated alike, or several where torch may use several threads.
 
     Args:
         alike: table -> a key that tables with equally many bags share; a table that is not named gets an op of its own.
+        storage: of FBGEMM's float32 weights, for measurements; see `FbgemmKernel`.
     """
     members: dict[object, list[str]] = {}
     for name, table in tables.items():
@@ -55,7 +61,7 @@ def build_kernels(
         if choice.kernels[names[0]] == "fbgemm":
             assert choice.module is not None
             parts = 1 if torch.get_num_threads() == 1 else math.ceil(sum(table.dim for table in own) / most)
-            kernels += [FbgemmKernel(own[n::parts], choice.module) for n in range(min(parts, len(own)))]
+            kernels += [FbgemmKernel(own[n::parts], choice.module, storage) for n in range(min(parts, len(own)))]
         else:
             kernels.append(TorchKernel(own, device))
     return tuple(kernels)

@@ -26,10 +26,9 @@ from recfold.fold.quarantine import Quarantine
 from recfold.fold.settings import FoldSettings
 from recfold.fold.sketch import Sketch, load_sketches, union
 from recfold.fold.tasks import FoldedFiles, FoldTask, fold_task, folded_files
-from recfold.fold.threads import num_cpus
 from recfold.fold.workers import Workers
 from recfold.logs import LogSource, open_logs
-from recfold.spec import InputError, Schema
+from recfold.spec import InputError, Schema, num_cpus
 from recfold.table import FoldedTable, open_table
 from recfold.table.files import NewFolder, Progress, Staging, check_free, write_manifest, write_text
 

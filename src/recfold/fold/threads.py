@@ -1,18 +1,13 @@
 """Pass 1 on more than one core: Arrow works outside of Python's lock, so threads are enough."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from recfold.spec import num_cpus
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

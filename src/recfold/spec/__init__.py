@@ -2,6 +2,7 @@
 
 from recfold.spec.errors import InputError, nearest, unknown
 from recfold.spec.hashing import splitmix64, xxh64_strings
+from recfold.spec.machine import cpu_model, last_level_cache_bytes, num_cpus
 from recfold.spec.plan import (
     Placement,
     Plan,
@@ -45,8 +46,11 @@ __all__ = [
     "Topology",
     "apply_overrides",
     "column_wise",
+    "cpu_model",
+    "last_level_cache_bytes",
     "load_schema",
     "nearest",
+    "num_cpus",
     "replicated",
     "row_wise",
     "splitmix64",

@@ -5,6 +5,7 @@ from recfold.train.evaluation import Evaluation, evaluate
 from recfold.train.explain import explain_run
 from recfold.train.export import export_run
 from recfold.train.journal import read_journal
+from recfold.train.loads import loads_of
 from recfold.train.metrics import LabelMetrics
 from recfold.train.planning import plan_tables
 from recfold.train.prediction import predict
@@ -25,6 +26,7 @@ __all__ = [
     "evaluate",
     "explain_run",
     "export_run",
+    "loads_of",
     "measure_throughput",
     "open_run",
     "plan_tables",

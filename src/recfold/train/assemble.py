@@ -172,10 +172,10 @@ class Assembled:
             if feature in found and feature not in self.by_id:
                 found[read.feature] = found[feature]
             elif read.feature in self.by_id:
-                own = _bags(feature, "sum", lists)
+                own = bags_of(feature, "sum", lists)
                 found[read.feature] = as_weighted(own, "mean", self.dtype) if read.feature in self.means else own
             else:
-                found[read.feature] = _bags(feature, read.mode, lists)
+                found[read.feature] = bags_of(feature, read.mode, lists)
         return found
 
     def source(self, read: Read) -> str:
@@ -390,7 +390,14 @@ def lists_of(batch: Batch) -> dict[str, InverseKeyedJaggedTensor]:
     return {key: group.lists for group in batch.groups.values() if group.lists is not None for key in group.lists.keys}
 
 
-def _bags(feature: str, mode: ReadMode, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+def bags_of(feature: str, mode: ReadMode, lists: Mapping[str, InverseKeyedJaggedTensor]) -> Bags:
+    """What a read of a feature looks up.
+
+    Args:
+        lists: feature -> the lists that hold it.
+    Raises:
+        InputError: the feature is not among them.
+    """
     _check_there((feature,), lists)
     own = lists[feature]
     if mode == "rows":

@@ -13,6 +13,7 @@ import torch
 
 import recfold
 from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
+from recfold.embed.kept_memory import keep_freed_memory
 from recfold.plan import TableSize, load_plan, save_plan, search_plan
 from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
@@ -20,7 +21,6 @@ from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.handshake import agree
 from recfold.train.journal import Journal, NoJournal, truncate_journal
-from recfold.train.kept_memory import keep_freed_memory
 from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
 from recfold.train.memory import check_memory

@@ -10,13 +10,12 @@ from recfold.plan.task import Assignment, Task
 
 
 class Cost(Protocol):
-    """Milliseconds of a step that a set of pieces takes on one rank, exchange included where the model knows it.
+    """Milliseconds of a step that a set of pieces takes on one rank, exchange included where the model knows it."""
 
-    Attributes:
-        name: what it is called in files and tables.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in files and tables."""
+        ...
 
     def rows(self, pieces: Sequence[Piece]) -> np.ndarray:
         """What of each piece adds up, float64 [P, K]."""

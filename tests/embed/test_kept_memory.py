@@ -8,7 +8,7 @@ import pytest
 
 STEP = """
 import resource, torch
-from recfold.train.kept_memory import keep_freed_memory
+from recfold.embed.kept_memory import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
