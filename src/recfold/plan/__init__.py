@@ -3,7 +3,8 @@
 from recfold.plan.explain import RankShare, shares
 from recfold.plan.files import load_plan, save_plan
 from recfold.plan.fits import check_fits
-from recfold.plan.searches import SEARCHERS, search_plan
+from recfold.plan.search import SEARCHERS, find
 from recfold.plan.sizes import TableSize
+from recfold.plan.unloaded import search_plan
 
-__all__ = ["SEARCHERS", "RankShare", "TableSize", "check_fits", "load_plan", "save_plan", "search_plan", "shares"]
+__all__ = ["SEARCHERS", "RankShare", "TableSize", "check_fits", "find", "load_plan", "save_plan", "search_plan", "shares"]
