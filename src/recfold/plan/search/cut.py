@@ -43,9 +43,10 @@ def rows_until(piece: Piece, is_small: Callable[[Piece], bool], most: int) -> tu
     """Cut at rows into as few equal parts as make them small, and at most `most`."""
     most = min(most, piece.num_rows)
     for parts in range(1, most):
-        found = rows_into(piece, parts)
-        if is_small(found[-1]):  # the last is the largest where they differ
-            return found
+        stop = piece.rows[1]
+        largest = Piece(piece.table, (stop - -(-piece.num_rows // parts), stop), piece.columns)
+        if is_small(largest):
+            return rows_into(piece, parts)
     return rows_into(piece, most)
 
 
@@ -75,7 +76,7 @@ def smallest(table: TableLoad, splits: Collection[Split]) -> Piece:
     if "columns" in splits:
         piece = columns_until(piece, lambda _: False)[0]
     if "rows" in splits:
-        piece = rows_into(piece, piece.num_rows)[0]
+        piece = Piece(table, (0, 1), piece.columns)
     return piece
 
 
