@@ -46,7 +46,9 @@ class NeuralShaped:
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
-        self.weights = [rng.standard_normal(shape) / shape[0] ** 0.5 for shape in ((21, 128), (128, 32), (32, 64), (64, 1))]
+        self.weights = [
+            rng.standard_normal(shape) / shape[0] ** 0.5 for shape in ((21, 128), (128, 32), (32, 64), (64, 1))
+        ]
 
     def rows(self, pieces: Sequence[Piece]) -> np.ndarray:
         features = np.stack([np.log1p(piece.features) for piece in pieces])

@@ -7,4 +7,14 @@ from recfold.plan.search import SEARCHERS, find
 from recfold.plan.sizes import TableSize
 from recfold.plan.unloaded import search_plan
 
-__all__ = ["SEARCHERS", "RankShare", "TableSize", "check_fits", "find", "load_plan", "save_plan", "search_plan", "shares"]
+__all__ = [
+    "SEARCHERS",
+    "RankShare",
+    "TableSize",
+    "check_fits",
+    "find",
+    "load_plan",
+    "save_plan",
+    "search_plan",
+    "shares",
+]

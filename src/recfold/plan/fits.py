@@ -83,8 +83,8 @@ def no_packing(task: Task, memory_bytes: int, largest: Piece, proven: bool) -> I
     found = "do not fit together, however they are placed" if proven else "may fit, but no way to place them was found"
     return InputError(
         f"the tables {found}: {total:,} of {task.ranks * memory_bytes:,} bytes on {task.ranks} ranks",
-        got=f"{memory_bytes:,} bytes for tables on each rank; the largest piece is {largest.num_bytes:,} bytes of table "
-        f"{largest.table.name!r}",
+        got=f"{memory_bytes:,} bytes for tables on each rank; the largest piece is {largest.num_bytes:,} bytes of "
+        f"table {largest.table.name!r}",
         todo=_splitting(task, largest) + f"use more ranks, or for {largest.table.name!r}: {SMALLER}",
     )
 

@@ -32,7 +32,7 @@ def search_plan(
     ranks: int,
     *,
     memory_bytes: int | None = None,
-    search: str = "size",
+    search: str = "cost-greedy",
     splits: frozenset[Split] = frozenset({"rows"}),
 ) -> Plan:
     """A plan that fits and spreads bytes evenly.

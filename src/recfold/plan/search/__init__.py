@@ -6,8 +6,10 @@ from typing import Protocol
 import numpy as np
 
 from recfold.plan.cost import Cost
+from recfold.plan.search.autoshard import autoshard
 from recfold.plan.search.best import best
 from recfold.plan.search.cost_greedy import cost_greedy
+from recfold.plan.search.dreamshard import dreamshard
 from recfold.plan.search.ldm import ldm
 from recfold.plan.search.neuroshard import neuroshard
 from recfold.plan.search.random import random
@@ -44,14 +46,14 @@ SEARCHERS: Mapping[str, Search] = {
     "size-lookup": size_lookup,
     "ldm": ldm,
     "cost-greedy": cost_greedy,
+    "autoshard": autoshard,
+    "dreamshard": dreamshard,
     "neuroshard": neuroshard,
     "best": best,
 }
 
 
-def find(
-    task: Task, cost: Cost, *, search: str = "best", seed: int = 0, seconds: float | None = None
-) -> Assignment:
+def find(task: Task, cost: Cost, *, search: str = "best", seed: int = 0, seconds: float | None = None) -> Assignment:
     """Search by name.
 
     Raises:

@@ -41,12 +41,12 @@ class _Budget:
 
 
 def best(task: Task, cost: Cost, *, seed: int = 0, seconds: float | None = None) -> Assignment:
-    """Starts: pieces as the other searches get them, and tables left whole as far as they fit, each placed greedily in several
-    orders and by differencing. From the best of each, changes that help the slowest rank are made until there is none (see
-    `neighbours`). Then, until the time is over: the pieces of the slowest rank and a few others are taken up, put together
-    where they were cut, perhaps cut anew, placed again in random orders, and improved again; the result is kept unless
-    it is worse by more than a share that falls to nothing (Schrimpf et al. 2000, "ruin and recreate", with the record-to-record rule of
-    Dueck 1993).
+    """Starts: pieces as the other searches get them, and tables left whole as far as they fit, each placed greedily
+    in several orders and by differencing. From the best of each, changes that help the slowest rank are made until
+    there is none (see `neighbours`). Then, until the time is over: the pieces of the slowest rank and a few others
+    are taken up, put together where they were cut, perhaps cut anew, placed again in random orders, and improved
+    again; the result is kept unless it is worse by more than a share that falls to nothing (Schrimpf et al. 2000,
+    "ruin and recreate", with the record-to-record rule of Dueck 1993).
 
     Never worse than the best start.
     """

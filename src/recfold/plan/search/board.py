@@ -1,8 +1,8 @@
 """What every search starts from: the pieces of a task as arrays, and a way to place them that fits into memory.
 
 Searches that do not choose splits themselves get pieces that are cut already, by one rule: where splits are allowed,
-a table that alone costs more than an even share of a rank is cut until its parts do not, the way that costs least in all;
-one that needs more memory than a rank has is cut until it fits.
+a table that alone costs more than an even share of a rank is cut until its parts do not, the way that costs least in
+all; one that needs more memory than a rank has is cut until it fits.
 """
 
 from collections.abc import Callable, Collection, Sequence

@@ -1,7 +1,8 @@
 """How pieces may be cut.
 
-A table's columns are cut into blocks, and each block at rows of its own (see `recfold.spec.Placement`), so that a piece is
-cut at columns only while it has all rows. Columns are halved, as NeuroShard does; rows are cut into any number of parts.
+A table's columns are cut into blocks, and each block at rows of its own (see `recfold.spec.Placement`), so that a
+piece is cut at columns only while it has all rows. Columns are halved, as NeuroShard does; rows are cut into any
+number of parts.
 """
 
 import itertools

@@ -3,8 +3,8 @@
 A change takes something from the slowest rank and gives something to another, so that its rate is the slower of the two
 afterwards; both are one addition to the ranks' sums, and thousands are rated in one call.
 
-    move        p ->              swap        p -> <- q           2 for 1     p, p' -> <- q      1 for 2     p -> <- q, q'
-    offcut      p = kept + cut ->            merge   two pieces of the slowest rank that are one rectangle
+    move        p ->              swap        p -> <- q           2 for 1     p, p' -> <- q      1 for 2     p -> <-
+    q, q' offcut      p = kept + cut ->            merge   two pieces of the slowest rank that are one rectangle
     replicate   p is on every rank
 """
 
@@ -81,7 +81,9 @@ def rate(layout: Layout, slowest: int, exchange: Exchange) -> np.ndarray:
     return rates
 
 
-def _best(layout: Layout, slowest: int, exchange: Exchange, make: Callable[[int], Change]) -> tuple[float, Change | None]:
+def _best(
+    layout: Layout, slowest: int, exchange: Exchange, make: Callable[[int], Change]
+) -> tuple[float, Change | None]:
     if not len(exchange.to_M):
         return np.inf, None
     rates = rate(layout, slowest, exchange)
@@ -165,11 +167,15 @@ def offcuts(piece: Piece, splits: frozenset[str]) -> list[tuple[Piece, Piece]]:
         lines, width = piece.num_rows // share, piece.dim // share
         if "rows" in splits and lines:
             cut = bottom - lines
-            found.append((Piece(piece.table, (top, cut), piece.columns), Piece(piece.table, (cut, bottom), piece.columns)))
+            found.append(
+                (Piece(piece.table, (top, cut), piece.columns), Piece(piece.table, (cut, bottom), piece.columns))
+            )
         if "columns" in splits and piece.num_rows == piece.table.rows and piece.dim % share == 0:
             cut = right - width
             if width % COLUMNS_MULTIPLE == 0:
-                found.append((Piece(piece.table, piece.rows, (left, cut)), Piece(piece.table, piece.rows, (cut, right))))
+                found.append(
+                    (Piece(piece.table, piece.rows, (left, cut)), Piece(piece.table, piece.rows, (cut, right)))
+                )
     return found
 
 

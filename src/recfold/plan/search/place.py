@@ -1,4 +1,5 @@
-"""Piece after piece on the rank that is cheapest with it: the loop that most searches share, for many candidates at once.
+"""Piece after piece on the rank that is cheapest with it: the loop that most searches share, for many candidates at
+once.
 
 Legend: B candidates, P pieces of each, N ranks, K numbers that add up over a rank's pieces (see `recfold.plan.cost`).
 """

@@ -1,7 +1,8 @@
 """Greedy on a number for each piece: dearest first, on the least loaded rank where it fits.
 
-These are the baselines of AutoShard and DreamShard. Their pooling factor is that of a batch in which every table is read by
-equally many lists; here lookups of a step stand in its place, which is the same up to that number and knows of dedup.
+These are the baselines of AutoShard and DreamShard. Their pooling factor is that of a batch in which every table is
+read by equally many lists; here lookups of a step stand in its place, which is the same up to that number and knows
+of dedup.
 """
 
 import math

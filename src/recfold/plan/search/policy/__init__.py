@@ -1,4 +1,4 @@
-"""Policies that place tables one after the other, and their training. They do not know how many tables or ranks there are."""
+"""Policies that place tables one after the other, whatever their number and that of ranks; and their training."""
 
 from recfold.plan.search.policy.act import act
 from recfold.plan.search.policy.files import load_policy, save_policy

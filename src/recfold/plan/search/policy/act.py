@@ -32,7 +32,8 @@ def act(policy: Policy, scene: Scene, generator: torch.Generator, *, masked: boo
     """Play every episode of a scene.
 
     Args:
-        masked: choose among ranks with room only; where no rank has any, the emptiest is taken and the episode does not fit.
+        masked: choose among ranks with room only; where no rank has any, the emptiest is taken and the episode does
+            not fit.
         greedy_E: episodes in which the most likely rank is taken; in the others one is drawn.
     """
     num_episodes, num_pieces, num_ranks = scene.shape
@@ -62,7 +63,7 @@ def act(policy: Policy, scene: Scene, generator: torch.Generator, *, masked: boo
         chosen.append(rank)
         seen.append(states)
         opened.append(allowed)
-    fits = (held <= scene.room_E[:, None]).all(1)
+    fits = held.max(1) <= scene.room_E
     return Episodes(torch.stack(chosen, 1), torch.stack(seen, 1), torch.stack(opened, 1), ms, fits)
 
 

@@ -1,8 +1,8 @@
 """The networks of the two policies.
 
-    piece --21 features and 2--> 128 -> 32 = representation            rank: the sum of its pieces' representations
-    AutoShard   LSTM (64) over (representation, step) -> context; score of a rank = MLP(context, its sum, its state)
-    DreamShard  the representation is the context; the same scores, no memory of earlier steps besides the ranks
+piece --21 features and 2--> 128 -> 32 = representation            rank: the sum of its pieces' representations
+AutoShard   LSTM (64) over (representation, step) -> context; score of a rank = MLP(context, its sum, its state)
+DreamShard  the representation is the context; the same scores, no memory of earlier steps besides the ranks
 """
 
 from collections.abc import Callable, Mapping

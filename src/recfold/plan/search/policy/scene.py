@@ -1,6 +1,7 @@
 """Boards as the tensors that policies see.
 
-Everything is relative to an even share, so that a policy knows neither how many tables and ranks there are nor the machine.
+Everything is relative to an even share, so that a policy knows neither how many tables and ranks there are nor the
+machine.
 Legend: E episodes, P pieces of each in the order in which they are placed, N ranks, K terms of the cost.
 """
 
@@ -44,7 +45,8 @@ class Scene:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(E, P, N)"""
-        return (*self.order_EP.shape, self.board.ranks)  # type: ignore[return-value]
+        episodes, pieces = self.order_EP.shape
+        return episodes, pieces, self.board.ranks
 
     def states(self, ms_EN: np.ndarray, held_EN: np.ndarray) -> Tensor:
         """What a policy sees of ranks besides their tables, float32 [E, N, 3]."""

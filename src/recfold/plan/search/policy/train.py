@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from recfold.plan.cost import Cost
-from recfold.plan.piece import TableLoad
+from recfold.plan.pool import PoolTable, draw_task, table_pool, train_and_test
 from recfold.plan.search.board import Board, prepared
-from recfold.plan.search.drawn import drawn_task, drawn_tables
 from recfold.plan.search.policy.act import Episodes, act, rated
 from recfold.plan.search.policy.nets import POLICIES, Policy
 from recfold.plan.search.policy.scene import Scene, scene_of
@@ -29,12 +28,12 @@ class PolicySettings:
     every: updates between two points of the curve.
     """
 
-    iterations: int = 600
-    tasks: int = 6
+    iterations: int = 500
+    tasks: int = 4
     episodes: int = 8
     tables: tuple[int, int] = (20, 60)
     ranks: tuple[int, int] = (4, 8)
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     entropy: float = 0.003
     every: int = 25
     seed: int = 0
@@ -62,17 +61,17 @@ def train_policy(
     cost: Cost,
     *,
     settings: PolicySettings | None = None,
-    pool: Sequence[TableLoad] | None = None,
+    pool: Sequence[PoolTable] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[Policy, Curve]:
     """Train a policy on a cost model.
 
     Args:
-        name: autoshard (actor-critic; reward: the fastest rank's cost over the slowest's, -1 where memory is exceeded) or
-            dreamshard (REINFORCE with the mean of a task's episodes as baseline; reward: what the slowest rank costs, over an even
-            share, with its sign turned; only ranks with room can be chosen).
+        name: autoshard (actor-critic; reward: the fastest rank's cost over the slowest's, -1 where memory is
+            exceeded) or dreamshard (REINFORCE with the mean of a task's episodes as baseline; reward: what the
+            slowest rank costs, over an even share, with its sign turned; only ranks with room can be chosen).
         cost: that stands for the hardware.
-        pool: tables of the tasks; half of the drawn pool where None.
+        pool: tables of the tasks; the train half of the default pool where None.
         progress: called with the number of updates and the last point of the curve's `slowest`.
     Returns:
         The policy and its curve. The same settings and the same cost give the same.
@@ -87,7 +86,7 @@ def train_policy(
         torch.manual_seed(own.seed)
         policy = POLICIES[name]()
     rng = np.random.default_rng(own.seed)
-    tables = drawn_tables() if pool is None else pool
+    tables = train_and_test(table_pool())[0] if pool is None else pool
     held_out = [_boards(tables, cost, np.random.default_rng(10_000 + n), own, 1) for n in range(12)]
     optimizer = torch.optim.Adam(policy.parameters(), lr=own.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: 1 - update / own.iterations)
@@ -113,13 +112,16 @@ def train_policy(
 
 
 def _boards(
-    pool: Sequence[TableLoad], cost: Cost, rng: np.random.Generator, settings: PolicySettings, count: int
+    pool: Sequence[PoolTable], cost: Cost, rng: np.random.Generator, settings: PolicySettings, count: int
 ) -> list[Board]:
     """Tasks of equally many tables and ranks, no splits."""
     tables = int(rng.integers(settings.tables[0], min(settings.tables[1], len(pool)) + 1))
     ranks = int(rng.integers(settings.ranks[0], settings.ranks[1] + 1))
     slack = SLACKS[int(rng.integers(len(SLACKS)))]
-    tasks = [drawn_task(pool, rng, tables=(tables, tables), ranks=(ranks, ranks), slack=slack) for _ in range(count)]
+    seeds = rng.integers(2**31, size=count).tolist()
+    tasks = [
+        draw_task(pool, seed, num_tables=(tables, tables), devices=(ranks, ranks), memory_slack=slack) for seed in seeds
+    ]
     return [prepared(task, cost) for task in tasks]
 
 

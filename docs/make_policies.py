@@ -1,0 +1,83 @@
+"""Trains the policies of the searches `autoshard` and `dreamshard`, writes their weights into the package and their curves into
+docs/figures/policies.svg.
+
+    python docs/make_policies.py                        both, on the cost network of the package
+    python docs/make_policies.py --cost analytic        on the formula
+    python docs/make_policies.py --cost my.safetensors --out folder       on a network of one's own
+    python docs/make_policies.py --figure-only          the figure from the curves in the package
+
+A few minutes on one core.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from recfold.plan.cost import Cost
+from recfold.plan.search.policy import POLICIES, PolicySettings, save_policy, train_policy
+from recfold.plan.search.policy.files import MODELS
+
+FIGURE = Path(__file__).parent / "figures" / "policies.svg"
+
+
+def cost_of(name: str) -> Cost:
+    """A cost by its name, or from a file that `recfold cost fit` wrote."""
+    if name == "analytic":
+        from recfold.plan.cost.analytic import AnalyticCost
+
+        return AnalyticCost()
+    from recfold.plan.cost import load_cost, shipped_cost
+
+    return shipped_cost() if name == "neural" else load_cost(Path(name))
+
+
+def figure(folder: Path) -> None:
+    """Slowest rank over that of the greedy search, and reward, by updates."""
+    plt.rcParams.update({"svg.hashsalt": "recfold", "font.size": 9})
+    drawn, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for name in POLICIES:
+        curve = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["curve"]
+        axes[0].plot(curve["updates"], curve["slowest"], label=name)
+        axes[1].plot(curve["updates"], curve["reward"], label=name)
+    axes[0].axhline(1.0, color="gray", linewidth=0.8)
+    axes[0].set(xlabel="updates", ylabel="slowest rank / single-cost greedy", ylim=(None, 1.4))
+    axes[1].set(xlabel="updates", ylabel="reward of training episodes")
+    axes[0].legend()
+    FIGURE.parent.mkdir(exist_ok=True)
+    drawn.savefig(FIGURE, metadata={"Date": None})
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--cost", default="neural")
+    asked.add_argument("--out", type=Path, default=MODELS)
+    asked.add_argument("--policy", choices=list(POLICIES), help="one of them only")
+    asked.add_argument("--iterations", type=int, default=PolicySettings().iterations)
+    asked.add_argument("--figure-only", action="store_true")
+    own = asked.parse_args()
+    if not own.figure_only:
+        torch.set_num_threads(1)
+        cost, settings = cost_of(own.cost), PolicySettings(iterations=own.iterations)
+        for name in [own.policy] if own.policy else POLICIES:
+            policy, curve = train_policy(
+                name,
+                cost,
+                settings=settings,
+                progress=lambda update, slowest, name=name: print(f"{name} {update}: {slowest:.4f}", flush=True),
+            )
+            save_policy(
+                policy, name, {"cost": cost.name, "settings": asdict(settings), "curve": curve.as_dict()}, own.out
+            )
+    if all((own.out / f"{name}.json").exists() for name in POLICIES) and own.out == MODELS:
+        figure(own.out)
+
+
+if __name__ == "__main__":
+    main()
