@@ -130,10 +130,10 @@ def board_of(
     found = list(pieces)
     for left in range(CUTTING_ROUNDS, -1, -1):
         num_bytes = np.array([piece.num_bytes for piece in found], np.int64)
-        packing, proven = pack(num_bytes, task.ranks, room) if found else (num_bytes, False)
+        finer = _largest_halved(found, splits) if left else None
+        packing, proven = pack(num_bytes, task.ranks, room, complete=finer is None)
         if packing is not None:
             break
-        finer = _largest_halved(found, splits) if left else None
         if finer is None:
             raise no_packing(task, memory or 0, found[int(np.argmax(num_bytes))], proven)
         found = finer

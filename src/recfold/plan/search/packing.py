@@ -9,7 +9,7 @@ ROUNDS = 400
 """Exchanges that the incomplete one makes."""
 
 
-def pack(num_bytes_P: np.ndarray, ranks: int, room: float) -> tuple[np.ndarray | None, bool]:
+def pack(num_bytes_P: np.ndarray, ranks: int, room: float, *, complete: bool = True) -> tuple[np.ndarray | None, bool]:
     """Pieces to ranks so that none holds more than its room.
 
     In turn: largest first on the emptiest rank; largest first on the fullest rank where it fits; exchanges that lower
@@ -18,6 +18,7 @@ def pack(num_bytes_P: np.ndarray, ranks: int, room: float) -> tuple[np.ndarray |
     Args:
         num_bytes_P: of each piece.
         room: bytes on each rank.
+        complete: try all placements where nothing else has helped.
     Returns:
         The rank of each, int64 [P], or None; and, where None, whether it is proven that there is no packing.
     """
@@ -32,7 +33,7 @@ def pack(num_bytes_P: np.ndarray, ranks: int, room: float) -> tuple[np.ndarray |
         found = exchanged(num_bytes_P, start, ranks, room)
         if found is not None:
             return found, False
-    return _all_placements(num_bytes_P, order, ranks, room)
+    return _all_placements(num_bytes_P, order, ranks, room) if complete else (None, False)
 
 
 def _in_order(num_bytes_P: np.ndarray, order: np.ndarray, ranks: int, room: float, *, fullest: bool) -> np.ndarray:

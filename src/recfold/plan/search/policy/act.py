@@ -17,14 +17,18 @@ class Episodes:
     states_EPNS: what the policy saw of the ranks at each step.
     open_EPN: the ranks that it could choose from.
     ms_EN: what each rank costs at the end.
-    fits_E: no rank holds more than its room.
+    excess_E: bytes of the fullest rank that are too much, over its room; 0 where all fits.
     """
 
     ranks_EP: Tensor
     states_EPNS: Tensor
     open_EPN: Tensor
     ms_EN: np.ndarray
-    fits_E: np.ndarray
+    excess_E: np.ndarray
+
+    @property
+    def fits_E(self) -> np.ndarray:
+        return self.excess_E <= 0
 
 
 @torch.no_grad()
@@ -63,8 +67,8 @@ def act(policy: Policy, scene: Scene, generator: torch.Generator, *, masked: boo
         chosen.append(rank)
         seen.append(states)
         opened.append(allowed)
-    fits = held.max(1) <= scene.room_E
-    return Episodes(torch.stack(chosen, 1), torch.stack(seen, 1), torch.stack(opened, 1), ms, fits)
+    excess = np.maximum(held.max(1) / np.maximum(scene.room_E, 1) - 1, 0)
+    return Episodes(torch.stack(chosen, 1), torch.stack(seen, 1), torch.stack(opened, 1), ms, excess)
 
 
 def rated(policy: Policy, scene: Scene, played: Episodes) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ HIDDEN, REPRESENTATION, CONTEXT = 128, 32, 64
 
 class Policy(nn.Module):
     """Args:
-    memory: whether an LSTM goes over the pieces.
+    memory: whether an LSTM goes over the pieces, and a critic says what to expect.
     """
 
     def __init__(self, *, memory: bool) -> None:
@@ -29,9 +29,10 @@ class Policy(nn.Module):
         self.score = nn.Sequential(
             nn.Linear(context + REPRESENTATION + NUM_STATES, CONTEXT), nn.ReLU(), nn.Linear(CONTEXT, 1)
         )
-        self.value = nn.Sequential(
-            nn.Linear(context + REPRESENTATION + 2 * NUM_STATES, CONTEXT), nn.ReLU(), nn.Linear(CONTEXT, 1)
+        critic = nn.Sequential(
+            nn.Linear(context + REPRESENTATION + 3 * NUM_STATES, CONTEXT), nn.ReLU(), nn.Linear(CONTEXT, 1)
         )
+        self.value = critic if memory else None
 
     def contexts(self, represented_EPR: Tensor) -> Tensor:
         """What is known at each step besides the ranks, [E, P, C]."""
@@ -55,8 +56,10 @@ class Policy(nn.Module):
         return scored.squeeze(-1)
 
     def values(self, context: Tensor, sums: Tensor, states: Tensor) -> Tensor:
-        """Expected reward, [...]."""
-        ranks = torch.cat([sums.mean(-2), states.mean(-2), states.amax(-2)], -1)
+        """Expected reward, [...]; 0 where there is no critic."""
+        if self.value is None:
+            return context.new_zeros(context.shape[:-1])
+        ranks = torch.cat([sums.mean(-2), states.mean(-2), states.amin(-2), states.amax(-2)], -1)
         valued: Tensor = self.value(torch.cat([context, ranks], -1))
         return valued.squeeze(-1)
 

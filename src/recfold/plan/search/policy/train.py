@@ -1,6 +1,7 @@
 """Training of policies on drawn tasks and a cost model; nothing is measured meanwhile."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ from recfold.plan.search.policy.act import Episodes, act, rated
 from recfold.plan.search.policy.nets import POLICIES, Policy
 from recfold.plan.search.policy.scene import Scene, scene_of
 from recfold.plan.search.single_greedy import least_loaded
-from recfold.spec import unknown
+from recfold.spec import InputError, unknown
 
-SLACKS = (1.15, 1.5, None)
+LATER = 0.9
+"""How much less each later step counts for the actor."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class PolicySettings:
     episodes: int = 8
     tables: tuple[int, int] = (20, 60)
     ranks: tuple[int, int] = (4, 8)
+    slacks: tuple[float | None, ...] = (1.15, 1.5, None)
     learning_rate: float = 2e-3
     entropy: float = 0.003
     every: int = 25
@@ -117,12 +120,15 @@ def _boards(
     """Tasks of equally many tables and ranks, no splits."""
     tables = int(rng.integers(settings.tables[0], min(settings.tables[1], len(pool)) + 1))
     ranks = int(rng.integers(settings.ranks[0], settings.ranks[1] + 1))
-    slack = SLACKS[int(rng.integers(len(SLACKS)))]
-    seeds = rng.integers(2**31, size=count).tolist()
-    tasks = [
-        draw_task(pool, seed, num_tables=(tables, tables), devices=(ranks, ranks), memory_slack=slack) for seed in seeds
-    ]
-    return [prepared(task, cost) for task in tasks]
+    slack = settings.slacks[int(rng.integers(len(settings.slacks)))]
+    found: list[Board] = []
+    while len(found) < count:
+        seed = int(rng.integers(2**31))
+        task = draw_task(pool, seed, num_tables=(tables, tables), devices=(ranks, ranks), memory_slack=slack)
+        # little memory, and tables that do not fit together
+        with suppress(InputError):
+            found.append(prepared(task, cost))
+    return found
 
 
 def _none(scene: Scene) -> np.ndarray:
@@ -132,12 +138,27 @@ def _none(scene: Scene) -> np.ndarray:
 def _actor_critic(
     policy: Policy, scene: Scene, played: Episodes, settings: PolicySettings
 ) -> tuple[np.ndarray, Tensor]:
-    """AutoShard: every step is rewarded with the balance at the end."""
-    reward = np.where(played.fits_E, played.ms_EN.min(1) / played.ms_EN.max(1), -1.0)
+    """AutoShard: every step is rewarded with the balance at the end; negative by the share that does not fit."""
+    reward = np.where(played.fits_E, played.ms_EN.min(1) / played.ms_EN.max(1), -np.minimum(played.excess_E, 1.0))
     log, entropy, value = rated(policy, scene, played)
-    advantage = torch.from_numpy(reward).float()[:, None] - value
-    loss = -(advantage.detach() * log).sum(1) + 0.5 * (advantage**2).sum(1) - settings.entropy * entropy.sum(1)
+    final = torch.from_numpy(reward).float()
+    advantage = _advantages(value.detach(), final)
+    actor = advantage / (advantage.std() + 1e-3)
+    critic = 0.5 * (final[:, None] - value) ** 2
+    loss = -(actor * log).sum(1) + critic.sum(1) - settings.entropy * entropy.sum(1)
     return reward, loss.mean()
+
+
+def _advantages(value_EP: Tensor, final_E: Tensor) -> Tensor:
+    """How much better each step turned out than expected: differences of expectations, nearer ones counting more
+    (Schulman et al. 2016, generalised advantage estimation), [E, P]."""
+    steps = torch.cat([value_EP[:, 1:], final_E[:, None]], 1) - value_EP
+    found = torch.zeros_like(steps)
+    later = torch.zeros_like(final_E)
+    for step in reversed(range(steps.shape[1])):
+        later = steps[:, step] + LATER * later
+        found[:, step] = later
+    return found
 
 
 def _reinforce(policy: Policy, scene: Scene, played: Episodes, settings: PolicySettings) -> tuple[np.ndarray, Tensor]:
