@@ -72,12 +72,25 @@ def test_a_cost_that_breaks_what_the_bound_needs_is_told() -> None:
     check = check_cost(task, Sum(1.5))
     assert not check.holds()
     assert check.together.share == check.cut.share == 1.0
-    assert check.falling.share == 0.0
+    assert check.falling.share == check.apart.share == 0.0
     # two equal parts together: 2 ** 1.5 against 2
     assert check.cut.most == pytest.approx(2**0.5 - 1, rel=1e-3)
     additive = check_cost(task, Sum(1))
     assert additive.holds()
     assert additive.together.share == additive.cut.share == 0.0
+
+
+def test_sets_that_cost_more_than_their_parts_are_bounded_by_the_parts() -> None:
+    task = Task(TABLES, Topology(ranks=2))
+    assert check_cost(task, Sum(1.5)).holds()
+    bound = lower_bound(task, Sum(1.5))
+    assert bound.together_ms == pytest.approx((90 * 16) ** 1.5 / 2)
+    assert bound.apart_ms == pytest.approx(((80 * 16) ** 1.5 + (10 * 16) ** 1.5) / 2)
+    assert bound.ms == bound.dearest_ms
+    pool = table_pool(num_tables=60)
+    for seed in range(3):
+        drawn = draw_task(pool, seed, num_tables=(10, 20))
+        assert gap(find(drawn, Sum(1.5), seconds=0.1), drawn, Sum(1.5)) >= -1e-9
 
 
 def test_violations_are_those_of_every_pair_of_sets() -> None:

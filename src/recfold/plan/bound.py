@@ -1,10 +1,12 @@
 """How good a plan can be at all: a lower bound of the slowest rank, and whether a cost lets it be trusted.
 
-    slowest rank >= max(dearest piece that cannot be cut, cost of all tables together / ranks)
+    slowest rank >= max(dearest piece that cannot be cut, min(cost of all tables together, sum of what each costs
+    alone) / ranks)
 
-The first part needs a cost that never falls when a piece is added. The second needs one by which a set costs at most
-what its parts cost apart, and a piece at most what it costs cut in two: then all ranks together cost at least what
-one rank with everything would. Both are checked by drawing sets, not proven.
+The first part needs a cost that never falls when a piece is added. The second needs a cost by which a piece costs at
+most what it costs cut in two, and either a set at most what its parts cost apart (then the first of the two is the
+smaller, and all ranks together cost at least that), or a set at least what its parts cost apart (then the second is,
+and they cost at least that). All of it is checked by drawing sets, not proven.
 """
 
 from collections.abc import Sequence
@@ -27,12 +29,14 @@ class Bound:
     ms: no plan's slowest rank takes less, as far as the cost can be trusted.
     dearest_ms: of the dearest piece that cannot be cut; 0 where every table can be cut at rows or replicated.
     together_ms: all tables on one rank, over the number of ranks.
+    apart_ms: the sum of each table alone on a rank, over the number of ranks.
     dearest: that piece's table; None where there is none.
     """
 
     ms: float
     dearest_ms: float
     together_ms: float
+    apart_ms: float
     dearest: str | None
 
     def gap(self, slowest_ms: float) -> float:
@@ -60,17 +64,26 @@ class Violations:
 class Check:
     """Args:
     together: a set costs more than its two parts apart.
+    apart: a set costs less than its two parts apart.
     cut: a piece costs more than its two halves apart.
     falling: a set costs less than a part of it.
     """
 
     together: Violations
+    apart: Violations
     cut: Violations
     falling: Violations
 
     def holds(self, share: float = 0.02, size: float = 0.02) -> bool:
-        """At most so many violations, or none larger than so much."""
-        return all(own.share <= share or own.most <= size for own in (self.together, self.cut, self.falling))
+        """Whether the bound can be relied on: violations are few, or none is large.
+
+        Sets may cost more than their parts, or less, but not both.
+        """
+
+        def few(own: Violations) -> bool:
+            return own.share <= share or own.most <= size
+
+        return (few(self.together) or few(self.apart)) and few(self.cut) and few(self.falling)
 
 
 def lower_bound(task: Task, cost: Cost) -> Bound:
@@ -80,14 +93,18 @@ def lower_bound(task: Task, cost: Cost) -> Bound:
     allowed there is none.
     """
     if not task.tables:
-        return Bound(0.0, 0.0, 0.0, None)
+        return Bound(0.0, 0.0, 0.0, 0.0, None)
     whole = cost.rows([table.whole() for table in task.tables])
     together = float(cost.ms(whole.sum(0)[None])[0]) / task.ranks
-    if task.ranks == 1 or task.splits & {"rows", "replicate"}:
-        return Bound(together, 0.0, together, None)
+    apart = float(cost.ms(whole).sum()) / task.ranks
+    if task.ranks == 1:
+        return Bound(together, 0.0, together, apart, None)
+    if task.splits & {"rows", "replicate"}:
+        return Bound(min(together, apart), 0.0, together, apart, None)
     single = cost.ms(cost.rows([smallest(table, task.splits) for table in task.tables]))
     dearest = int(np.argmax(single))
-    return Bound(max(float(single[dearest]), together), float(single[dearest]), together, task.tables[dearest].name)
+    most = float(single[dearest])
+    return Bound(max(most, min(together, apart)), most, together, apart, task.tables[dearest].name)
 
 
 def gap(assignment: Assignment, task: Task, cost: Cost) -> float:
@@ -114,6 +131,7 @@ def check_cost(task: Task, cost: Cost, *, seed: int = 0, sets: int = 1000) -> Ch
     one_ms, other_ms, both_ms = cost.ms(one), cost.ms(other), cost.ms(one + other)
     return Check(
         together=_violations(both_ms, one_ms + other_ms),
+        apart=_violations(one_ms + other_ms, both_ms),
         cut=_cut_violations(pieces, rows, task, cost),
         falling=_violations(np.maximum(one_ms, other_ms), both_ms),
     )

@@ -127,7 +127,7 @@ def _recreated(layout: Layout, rng: np.random.Generator) -> Layout | None:
         layout.gather_(next(table for table in layout.task.tables if table.name == name), slowest)
     numbers = np.flatnonzero(np.isin(layout.ranks_P, chosen))
     pieces = merged([layout.pieces[n] for n in numbers.tolist()])
-    if splits and rng.random() < 0.5:
+    if splits and pieces and rng.random() < 0.5:
         pieces = _cut_one(pieces, layout, rng)
     rows = layout.rated.rows(pieces) if pieces else layout.rows_PK[:0]
     num_bytes = np.array([piece.num_bytes for piece in pieces], np.int64)
