@@ -13,6 +13,7 @@ from recfold.plan.search.board import prepared
 from recfold.plan.search.policy import POLICIES, PolicySettings, act, load_policy, save_policy, train_policy
 from recfold.plan.search.policy.act import rated
 from recfold.plan.search.policy.scene import Scene, scene_of
+from recfold.plan.task import Split
 from recfold.spec import InputError
 
 TRAIN, TEST = train_and_test(table_pool(num_tables=120))
@@ -71,9 +72,10 @@ def test_a_masked_policy_exceeds_memory_only_at_a_dead_end(name: str, cost: Cost
 def test_the_policies_of_the_package_take_any_number_of_tables_and_ranks(
     name: str, num_tables: int, devices: int, cost: Cost
 ) -> None:
-    task = draw_task(TEST, 5, num_tables=(num_tables, num_tables), devices=(devices, devices))
+    splits: frozenset[Split] = frozenset({"columns", "rows"})
+    task = draw_task(TEST, 5, num_tables=(num_tables, num_tables), devices=(devices, devices), splits=splits)
     found = find(task, cost, search=name)
-    assert len(found.pieces) == num_tables
+    assert len(found.pieces) >= num_tables
     if num_tables > 1:
         random = [rank_ms(find(task, cost, search="random", seed=seed), task, cost).max() for seed in range(5)]
         assert rank_ms(found, task, cost).max() < np.median(random)
@@ -81,10 +83,14 @@ def test_the_policies_of_the_package_take_any_number_of_tables_and_ranks(
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_learns_and_survives_its_files(name: str, cost: Cost, tmp_path: Path) -> None:
-    settings = PolicySettings(iterations=60, tasks=4, episodes=6, tables=(10, 12), ranks=(4, 4), every=30, seed=1)
-    policy, curve = train_policy(name, cost, settings=settings, pool=TRAIN)
+    settings = PolicySettings(
+        iterations=60, tasks=4, episodes=6, tables=(10, 12), ranks=(4, 4), slacks=(None,), every=30, seed=1
+    )
+    # without tables that decide a task alone
+    pool = [table for table in TRAIN if 10_000 < table.lookups < 100_000]
+    policy, curve = train_policy(name, cost, settings=settings, pool=pool)
     assert curve.updates == (1, 30, 60)
-    assert curve.slowest[-1] < curve.slowest[0]
+    assert curve.reward[-1] > curve.reward[0] + 0.05
     save_policy(policy, name, {"curve": curve.as_dict()}, tmp_path)
     read, about = load_policy(name, tmp_path)
     assert about["curve"]["slowest"] == list(curve.slowest)

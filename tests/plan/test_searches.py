@@ -44,7 +44,7 @@ def task_of(
 
 
 @pytest.mark.parametrize("search", SEARCHERS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     loads=st.lists(LOADS, min_size=1, max_size=9),
     ranks=st.integers(1, 4),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-NODES = 20_000
+NODES = 8_000
 """Placements that the complete search tries before it gives up."""
 
 ROUNDS = 400
