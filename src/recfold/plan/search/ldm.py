@@ -25,8 +25,8 @@ def differenced(weights: Sequence[float] | np.ndarray, ranks: int) -> np.ndarray
     Returns:
         The part of each weight, int64 [P].
 
-    >>> differenced([8, 7, 6, 5, 4], 2).tolist()  # sums 16 and 14, as in the original article
-    [0, 1, 1, 0, 1]
+    >>> np.bincount(differenced([8, 7, 6, 5, 4], 2), weights=[8, 7, 6, 5, 4]).tolist()  # as in the original article
+    [16.0, 14.0]
     """
     heap: list[tuple[float, int, list[tuple[float, list[int]]]]] = []
     for number, weight in enumerate(weights):
