@@ -4,7 +4,7 @@ curves into docs/figures/policies.svg.
     python docs/make_policies.py                        both, on the cost network of the package
     python docs/make_policies.py --cost analytic        on the formula
     python docs/make_policies.py --cost my.safetensors --out folder       on a network of one's own
-    python docs/make_policies.py --transfer             what the policies of the package do on other tables, and more of them
+    python docs/make_policies.py --transfer             what they do on other tables and on more of them
     python docs/make_policies.py --figure-only          the figure from the curves in the package
 
 A few minutes on one core.
@@ -62,7 +62,7 @@ def figure(folder: Path) -> None:
 
 
 def transfer(cost: Cost) -> None:
-    """Slowest rank over that of cost-greedy, on tasks of seen and unseen tables, of as many as in training and of 200."""
+    """Slowest rank over that of cost-greedy: seen and unseen tables, as many as in training and 200."""
     train, test = train_and_test(table_pool())
     rng = np.random.default_rng(0)
     mixed = [own[place] for own in (train, test) for place in rng.permutation(len(own))[: len(own) // 2].tolist()]
