@@ -1,6 +1,4 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recfold.spec import (
     InputError,
@@ -101,26 +99,3 @@ def test_a_plan_of_other_tables_is_told_apart() -> None:
         plan.check_tables({}, 2)
     with pytest.raises(InputError, match="got 10 rows of 4; expected 11 rows of 4"):
         plan.check_tables({"item": (11, 4)}, 2)
-
-
-def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(InputError, match=r"tables of rank 0 need 100 bytes but it has 99; got 100 bytes of table 'a'"):
-        Plan.greedy({"a": (10, 4, 20)}, TWO, memory_bytes=99)
-    assert Plan.greedy({"a": (10, 4, 20)}, TWO, memory_bytes=100).rank_bytes({"a": 20}) == (100, 100)
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 500), st.sampled_from([1, 4, 8]), st.integers(1, 40)), min_size=1, max_size=12),
-    st.integers(1, 5),
-)
-def test_greedy_leaves_no_rank_with_more_than_an_even_share_and_a_table(
-    sizes: list[tuple[int, int, int]], ranks: int
-) -> None:
-    tables = {f"t{number}": size for number, size in enumerate(sizes)}
-    plan = Plan.greedy(tables, Topology(ranks=ranks))
-    plan.check_tables({name: (rows, dim) for name, (rows, dim, _) in tables.items()}, ranks)
-    totals = plan.rank_bytes({name: row_bytes for name, (_, _, row_bytes) in tables.items()})
-    num_bytes = [rows * row_bytes for rows, _, row_bytes in tables.values()]
-    # cutting by rows is uneven by one row a table and rank
-    slack = sum(row_bytes for _, _, row_bytes in tables.values())
-    assert max(totals) <= sum(num_bytes) / ranks + max(num_bytes) + slack

@@ -28,6 +28,7 @@ from recfold.train.ranks import Ranks
 from recfold.train.scores import reader_of
 
 Settings = Callable[..., RunSettings]
+OTHER_TABLES = Plan(topology=Topology(ranks=2), tables={"item": row_wise(16, 8, ranks=(0, 1))}).model_dump(mode="json")
 WORKER = Path(__file__).with_name("rank_worker.py")
 FLOAT64 = ("train.dtype=float64", "reader.block_samples=64")
 STEPS = {
@@ -117,7 +118,7 @@ def found(folder: Path, table: FoldedTable, settings: Settings) -> list[dict[str
                 plan=mixed_plan(table, settings(), "column", "replicated"),
             ),
             case("not moved", "run", *RUN, "train.max_steps=8", out=str(folder / "not moved")),
-            run_case("wrong plan", plan=Plan.greedy({"item": (16, 8, 36)}, Topology(ranks=2)).model_dump(mode="json")),
+            run_case("wrong plan", plan=OTHER_TABLES),
             run_case("too large", "ranks.memory_gb=1e-6"),
             run_case("differs", **{"settings of others": differs}),
             run_case("exists", out="straight"),

@@ -11,6 +11,7 @@ from recfold.cli.data import Set
 from recfold.spec import InputError, apply_overrides, load_schema
 
 SHOWN_TABLES = 4
+SEARCHES = "random, size, dim, lookup, size-lookup, ldm, cost-greedy, autoshard, dreamshard, neuroshard or best"
 
 
 def export(
@@ -34,7 +35,7 @@ def plan(
     memory_gb: Annotated[float | None, typer.Option(help="For tables on each device (10^9 bytes).")] = None,
     model: Annotated[str | None, typer.Option(help="As for train: which tables are read.")] = None,
     schema: Annotated[Path | None, typer.Option(help="features.toml whose tables are used.")] = None,
-    search: Annotated[str, typer.Option(help="How a plan is looked for: greedy.")] = "greedy",
+    search: Annotated[str, typer.Option(help=f"How a plan is looked for: {SEARCHES}.")] = "cost-greedy",
     out: Annotated[Path | None, typer.Option(help="plan.json to write, for train --plan.")] = None,
     overrides: Set = None,
 ) -> None:

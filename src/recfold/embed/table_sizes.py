@@ -10,7 +10,7 @@ from recfold.spec import TableSpec
 def table_sizes(
     tables: Mapping[str, TableSpec], *, optimizer: str = "rowwise_adagrad", float64: bool = False
 ) -> dict[str, tuple[int, int, int]]:
-    """What `Plan.greedy` and `Plan.check_memory` weigh.
+    """What plans are weighed by.
 
     Args:
         tables: table -> spec with its number of rows.

@@ -30,8 +30,10 @@ def shares(plan: Plan, tables: Mapping[str, TableSize]) -> tuple[RankShare, ...]
 
     Example:
         >>> from recfold.spec import Topology
+        >>> from recfold.spec.plan import table_wise
         >>> sizes = {"a": TableSize(10, 4, 20), "b": TableSize(6, 4, 20)}
-        >>> plan = Plan.greedy({"a": (10, 4, 20), "b": (6, 4, 20)}, Topology(ranks=1))
+        >>> placed = {"a": table_wise(10, 4, rank=0), "b": table_wise(6, 4, rank=0)}
+        >>> plan = Plan(topology=Topology(ranks=1), tables=placed)
         >>> [(share.rank, dict(share.tables)) for share in shares(plan, sizes)]
         [(0, {'a': 200, 'b': 120})]
     """

@@ -10,10 +10,8 @@ Legend: R rows of a table, D embedding dim, ranks 0 ... N - 1; ranges are half o
          R    +---------------------------+
 """
 
-import heapq
 import itertools
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
@@ -231,70 +229,6 @@ class Plan(Settings):
                 for shard in placement.shards_of(rank):
                     totals[rank] += -(-shard.num_rows * shard.dim * row_bytes[name] // placement.dim)
         return tuple(totals)
-
-    @classmethod
-    def greedy(
-        cls, tables: Mapping[str, tuple[int, int, int]], topology: Topology, memory_bytes: int | None = None
-    ) -> Self:
-        """The largest table first, on the rank with the fewest bytes; a table larger than an even share of all bytes
-        is cut by rows over all ranks.
-
-        Args:
-            tables: table -> (rows, dim, bytes of a row with what the optimizer keeps of it).
-            memory_bytes: that tables may take on a rank; None for no limit.
-        Raises:
-            InputError: it does not fit.
-
-        >>> sizes = {"big": (100, 4, 20), "a": (10, 4, 20), "b": (10, 4, 20)}
-        >>> plan = Plan.greedy(sizes, Topology(ranks=2))
-        >>> {name: (placed.kind, [s.rank for s in placed.shards]) for name, placed in plan.tables.items()}
-        {'big': ('row_wise', [0, 1]), 'a': ('table_wise', [0]), 'b': ('table_wise', [1])}
-        """
-        num_bytes = {name: rows * row_bytes for name, (rows, _, row_bytes) in tables.items()}
-        share = sum(num_bytes.values()) / topology.ranks
-        most = share if memory_bytes is None else min(share, memory_bytes)
-        loads = [(0, rank) for rank in range(topology.ranks)]
-        placed: dict[str, Placement] = {}
-        for name in sorted(tables, key=lambda name: (-num_bytes[name], name)):
-            rows, dim, row_bytes = tables[name]
-            if num_bytes[name] > most and rows >= topology.ranks > 1:
-                placed[name] = row_wise(rows, dim, ranks=range(topology.ranks))
-                by_rank = {shard.rank: shard.num_rows * row_bytes for shard in placed[name].shards}
-                loads = [(load + by_rank[rank], rank) for load, rank in loads]
-                heapq.heapify(loads)
-                continue
-            load, rank = heapq.heappop(loads)
-            placed[name] = table_wise(rows, dim, rank=rank)
-            heapq.heappush(loads, (load + num_bytes[name], rank))
-        plan = cls(topology=topology, tables={name: placed[name] for name in tables})
-        if memory_bytes is not None:
-            plan.check_memory({name: row_bytes for name, (_, _, row_bytes) in tables.items()}, memory_bytes)
-        return plan
-
-    def check_memory(self, row_bytes: Mapping[str, int], memory_bytes: int) -> None:
-        """Does every rank's part fit?
-
-        Raises:
-            InputError: which rank's does not, and its largest table.
-        """
-        totals = self.rank_bytes(row_bytes)
-        rank = max(range(self.ranks), key=lambda rank: totals[rank])
-        if totals[rank] <= memory_bytes:
-            return
-        held = Counter(
-            {
-                name: sum(shard.num_rows * shard.dim for shard in placement.shards_of(rank))
-                * row_bytes[name]
-                // placement.dim
-                for name, placement in self.tables.items()
-            }
-        )
-        (name, most), *_ = held.most_common(1)
-        raise InputError(
-            f"the tables of rank {rank} need {totals[rank]:,} bytes but it has {memory_bytes:,}",
-            got=f"{most:,} bytes of table {name!r} alone",
-            todo="split it by rows, or add ranks",
-        )
 
 
 def table_wise(rows: int, dim: int, *, rank: int) -> Placement:

@@ -19,7 +19,7 @@ def plan_tables(
     settings: RunSettings | None = None,
     schema: Schema | None = None,
     memory_bytes: int | None = None,
-    search: str = "greedy",
+    search: str = "cost-greedy",
 ) -> tuple[Plan, Mapping[str, TableSize]]:
     """Search a plan for the embedding tables of a model.
 
