@@ -24,9 +24,10 @@ from recfold.embed.gather import gather_table
 from recfold.embed.kept_memory import keep_freed_memory
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.lone_shards import LoneShards
+from recfold.embed.lookup import Lookup
 from recfold.embed.reference import lookup_reference
 from recfold.embed.shard_state import ShardState, whole_state
-from recfold.embed.sharded import Lookup, ShardedTables
+from recfold.embed.sharded import ShardedTables
 from recfold.embed.shared_storage import SharedStorage
 from recfold.embed.table_sizes import table_sizes
 from recfold.embed.tables import EmbeddingTables

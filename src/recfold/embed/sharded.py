@@ -6,13 +6,12 @@ A step, top to bottom in one forward:
     ask      sizes to every rank, then ids                                       exchange.py, recfold.comm
     look up  what all ranks asked for, each table in one call                    local_shards.py
     answer   rows to every rank                                                  exchange.py
-    add      row shards, join column shards: the outputs of one process          below
+    add      row shards, join column shards: the outputs of one process          dealing.py
 
 and its backward: gradients to the ranks that hold the rows, one update per table.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack, cast
 
 import torch
@@ -20,87 +19,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recfold.comm import Exchange, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
+from recfold.comm import Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
 from recfold.embed import exchange
 from recfold.embed.bags import Bags, check_bags, check_reads, check_same_bags, check_same_ids, check_together
-from recfold.embed.exchange import EVALUATES, FAILED, TRAINS, Peers, Request, Sizes
-from recfold.embed.field_sums import Rows, as_weighted, check_field_sums
+from recfold.embed.dealing import Dealer
+from recfold.embed.exchange import Peers, Request
+from recfold.embed.field_sums import Rows, check_field_sums
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.layout import Layout
-from recfold.embed.local_shards import LocalShards, join_parts
-from recfold.embed.ops import lengths_U1
+from recfold.embed.local_shards import LocalShards
+from recfold.embed.lookup import Gradients, Lookup
 from recfold.embed.partial_sums import Matrix, PartialSums
-from recfold.embed.pieces import Piece
-from recfold.embed.replicas import Replicas, ReplicasStep, of_sums
+from recfold.embed.replicas import Replicas
 from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, resolve_all
-from recfold.embed.route import Part, cut_bags
 from recfold.embed.shard_state import ShardState, load_shards
-from recfold.optim import Joined
 from recfold.spec import FieldSum, InputError, Plan, Read, TableSpec, xxh64_strings
-
-
-@dataclass(eq=False)
-class Lookup:
-    """A step under way: what this rank asked, what it was asked, and what it answered.
-
-    Args:
-        bags: of this rank.
-        trains: whether a backward follows.
-        parts: (piece, feature) -> what this rank asks for.
-        requests: to each rank.
-        replicas: of replicated tables.
-        problem: what is wrong with the bags; "" for nothing.
-        shipped: what of `requests` travels.
-        announced: the exchange of sizes, under way.
-        sizes: what each rank announced to this one.
-        ids: the exchange of ids, under way.
-        asked: requests of each rank, oneself included.
-        joined, sums: what each own piece looked up for all ranks in their order, and the rows.
-        home: feature -> rows of replicated tables.
-        answers: rows for each rank.
-        wanted: numbers of rows that each rank gives to this one.
-        rows: the exchange of rows, under way.
-        grads: of a backward that has begun.
-    """
-
-    bags: Mapping[str, Bags]
-    trains: bool
-    parts: Mapping[tuple[Piece, str], Part]
-    requests: Sequence[Request]
-    replicas: ReplicasStep
-    problem: str = ""
-    shipped: Sequence[Request] = ()
-    announced: Exchange | None = None
-    sizes: Sequence[Sizes] = ()
-    ids: Exchange | None = None
-    asked: Sequence[Request] = ()
-    joined: Sequence[Joined] = ()
-    sums: Sequence[Tensor] = ()
-    home: Mapping[str, Rows] = field(default_factory=dict)
-    answers: Sequence[Sequence[Tensor]] = ()
-    wanted: Sequence[Sequence[int]] = ()
-    rows: Exchange | None = None
-    grads: "Gradients | None" = None
-
-    @property
-    def status(self) -> int:
-        """What this rank says of itself."""
-        return FAILED if self.problem else TRAINS if self.trains else EVALUATES
-
-
-@dataclass(frozen=True, eq=False)
-class Gradients:
-    """Gradients of a step on their way to the ranks that hold the rows.
-
-    Args:
-        outgoing: to each rank; what goes to oneself does not travel.
-        counts: rows of each type that come from each rank.
-        under_way: the exchange.
-    """
-
-    outgoing: Sequence[Sequence[Tensor]]
-    counts: Sequence[Sequence[int]]
-    under_way: Exchange
 
 
 class ShardedTables(nn.Module):
@@ -157,8 +90,7 @@ class ShardedTables(nn.Module):
         self.layout = Layout(plan, resolved, self.reads, self.peers.rank, same_ids or {}, summed)
         slots = self.layout.slots
         self._partial = PartialSums(slots, field_sums, self.peers.rank)
-        unsummed = tuple(read.feature for read in self.reads if read.feature not in self._partial)
-        self._outputs = (*unsummed, *self._partial.outputs)
+        self._dealer = Dealer(self.layout, self._partial, self.peers)
         self._row_types_on = [self._partial.row_types(rank) for rank in range(self.peers.ranks)]
         self._replica_types = [(own.dim, own.out_dtype) for own in slots.replicated]
         counted = {read.feature for read in self.reads if self._partial.counts_ids(read.feature)}
@@ -241,11 +173,10 @@ class ShardedTables(nn.Module):
             else layout.whole(exchange.read_request(message, sizes, layout.shipped_here), peers.rank)
             for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
         ]
-        counts = [layout.rows_by_piece(request, peers.rank, self._partial) for request in lookup.asked]
-        lookup.joined = self._join(lookup.asked)
+        lookup.joined = self._dealer.join(lookup.asked)
         with torch.profiler.record_function("look up"):
             lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
-        lookup.answers = _by_rank([sums.detach() for sums in lookup.sums], counts, peers.ranks)
+        lookup.answers = self._dealer.by_rank(lookup.sums, lookup.asked)
         if self._partial:
             lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
         lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
@@ -269,12 +200,12 @@ class ShardedTables(nn.Module):
             )
         lookup.answers = ()
         home = {feature: rows.pooled_UD for feature, rows in lookup.home.items()}
-        outputs = {**home, **self._assemble(lookup, found), **self._partial.add(lookup.home, found)}
-        ordered = [outputs[name] for name in self._outputs]
+        outputs = {**home, **self._dealer.assemble(lookup, found), **self._partial.add(lookup.home, found)}
+        ordered = [outputs[name] for name in self._dealer.outputs]
         if lookup.trains:
             matrices = [own.parameter for own in self._partial.matrices.values()]
             ordered = list(_Outputs.apply(self._anchor, self, lookup, ordered, *matrices))
-        return dict(zip(self._outputs, ordered, strict=True))
+        return dict(zip(self._dealer.outputs, ordered, strict=True))
 
     def serve(self) -> None:
         """Take part in a step without a batch: look up and update for the other ranks."""
@@ -316,11 +247,11 @@ class ShardedTables(nn.Module):
         """The first half of `update_`: gradients travel until `finish_update_`."""
         self._partial.begin_backward()
         peers, row_format = self.peers, self._codec.gradients
-        of_outputs = self._filled(lookup, grads)
-        by_feature = self._grads_of_sums(lookup, of_outputs)
+        of_outputs = self._dealer.filled(lookup, grads)
+        by_feature = self._dealer.grads_of_sums(lookup, of_outputs)
         own_replicas = self._replicas.sum_grads(lookup.replicas, by_feature)
         outgoing = [
-            [*self._grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
+            [*self._dealer.grads_to(rank, lookup, by_feature), *self._partial.grads_to(rank, of_outputs), *own_replicas]
             for rank in range(peers.ranks)
         ]
         types = [self._row_types_on[peers.rank] + self._replica_types] * peers.ranks
@@ -346,7 +277,7 @@ class ShardedTables(nn.Module):
         # what stays is not rounded; but replicas must see the same numbers on every rank
         own_replicas = [round_trip(row_format, grad_TD) for grad_TD in outgoing[peers.rank][num_sharded:]]
         received[peers.rank] = [*outgoing[peers.rank][:num_sharded], *own_replicas]
-        by_rank = received if not self._partial else self._spread(lookup, received)
+        by_rank = received if not self._partial else self._dealer.spread(lookup, received)
         grads_here = [torch.cat([own[place] for own in by_rank]) for place in range(num_pieces)]
         self._local.update_(lookup.sums, grads_here)
         if self._local.columns is not None:
@@ -453,129 +384,18 @@ class ShardedTables(nn.Module):
             return str(error)
         return ""
 
-    def _at_home(self, lookup: Lookup) -> dict[str, Rows]:
-        """Rows of replicated tables."""
-        found = self._replicas.look_up(lookup.replicas, self._bags_at_home(lookup.bags))
-        bags = lookup.bags
-        return {name: self._partial.rows_of_home(name, rows, bags[name].offsets.diff()) for name, rows in found.items()}
-
-    def _bags_at_home(self, bags: Mapping[str, Bags]) -> Mapping[str, Bags]:
-        """Bags of replicated tables: an id of a mean that counts by itself has its share as a weight."""
-        counted = [read for read in self.reads if read.mode == "mean" and self._partial.counts_ids(read.feature)]
-        types = {read.feature: self.layout.tables[read.table].out_dtype for read in counted}
-        return {**bags, **{name: as_weighted(bags[name], "mean", dtype) for name, dtype in types.items()}}
-
     def _cut(self, bags: Mapping[str, Bags], trains: bool) -> Lookup:
-        parts: dict[tuple[Piece, str], Part] = {}
-        alike: dict[Hashable, Part] = {}
-        for table, reads in self.layout.slots.reads.items():
-            for read in reads:
-                cut: dict[tuple[int, ...], list[Part]] = {}  # column blocks are mostly cut at the same rows
-                for block, cuts in zip(self.layout.blocks[table], self.layout.cuts[table], strict=True):
-                    keys = [self.layout.part_key(piece, read) for piece in block]
-                    if cuts not in cut and any(key not in alike for key in keys):
-                        dtype, is_summed = block[0].local.out_dtype, read.feature in self._partial
-                        own = as_weighted(bags[read.feature], read.mode, dtype) if is_summed else bags[read.feature]
-                        cut[cuts] = cut_bags(_typed(own, dtype), read.mode, cuts, keep_empty=is_summed)
-                    for piece, key in zip(block, keys, strict=True):
-                        if key not in alike:
-                            alike[key] = cut[cuts][piece.place]
-                        parts[piece, read.feature] = alike[key]
-        replicas = self._replicas.begin(self._bags_at_home(bags), trains)
+        parts = self._dealer.cut(bags)
+        replicas = self._replicas.begin(self._dealer.bags_at_home(bags), trains)
         touched = replicas.rows()
         requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
 
-    def _join(self, asked: Sequence[Request]) -> list[Joined]:
-        joined, first = [], 0
-        for piece in self._local.pieces:
-            reads = self.layout.slots.reads[piece.table.name]
-            parts = [
-                self._partial.as_looked_up(part, read.feature)
-                for request in asked
-                for read, part in zip(reads, request.parts[first : first + len(reads)], strict=True)
-            ]
-            joined.append(join_parts(parts, piece.local.out_dtype))
-            first += len(reads)
-        return joined
-
-    def _assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
-        """Outputs from the rows of every piece: row shards are added in the order of their rows."""
-        outputs: dict[str, Tensor] = {}
-        by_piece = {
-            piece: rows
-            for own, answer in zip(self.layout.pieces_on, found, strict=True)
-            for piece, rows in zip(own, answer, strict=False)
-        }
-        for table, blocks in self.layout.blocks.items():
-            reads = [read for read in self.layout.slots.reads[table] if read.feature not in self._partial]
-            for block in blocks if reads else ():
-                for piece in block:
-                    parts = [lookup.parts[piece, read.feature] for read in reads]
-                    rows = by_piece[piece].split([part.num_bags for part in parts])
-                    for read, part, own in zip(reads, parts, rows, strict=True):
-                        _add_(outputs, read, lookup.bags[read.feature], piece, part, own)
-            for read in reads if blocks else ():
-                if read.mode == "mean":
-                    rows_UD = outputs[read.feature]
-                    outputs[read.feature] = rows_UD / lengths_U1(lookup.bags[read.feature], rows_UD.dtype)
-        return outputs
-
-    def _spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """Gradients of the rows of each own piece from each rank."""
-        counts = [self.layout.rows_by_piece(request, self.peers.rank, self._partial) for request in lookup.asked]
-        answered = _by_rank([sums.detach() for sums in lookup.sums], counts, self.peers.ranks)
-        return [
-            self._partial.spread(rows, request, own)
-            for rows, request, own in zip(answered, lookup.asked, received, strict=True)
-        ]
-
-    def _filled(self, lookup: Lookup, grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
-        """Gradient of each output; zeros where the loss does not use it."""
-        filled = {}
-        for name, grad in zip(self._outputs, grads, strict=True):
-            if grad is None:
-                feature, field_sum = self._partial.of_output(name)
-                read = self.layout.read_of[feature]
-                table = self.layout.tables[read.table]
-                rows = lookup.bags[feature].num_bags(read.mode)
-                width = table.dim if field_sum is None else field_sum.width(name, table.dim)
-                grad = torch.zeros(rows, width, dtype=table.out_dtype, device=self.device)
-            filled[name] = grad
-        return filled
-
-    def _grads_of_sums(self, lookup: Lookup, of_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gradients of the sums of rows of each feature that does not leave its rank added up with others."""
-        by_feature = {}
-        for read in self.reads:
-            if read.feature not in self._partial:
-                grad = of_outputs[read.feature]
-            elif read.feature in lookup.home:
-                grad = self._partial.grad_of_home(read.feature, lookup.home[read.feature], of_outputs)
-                if self._partial.counts_ids(read.feature):
-                    by_feature[read.feature] = grad
-                    continue
-            else:
-                continue
-            by_feature[read.feature] = of_sums(read, lookup.bags[read.feature], grad)
-        return by_feature
-
-    def _grads_to(self, rank: int, lookup: Lookup, by_feature: Mapping[str, Tensor]) -> list[Tensor]:
-        """Gradients of the rows of each piece of a rank."""
-        outgoing = []
-        for piece in self.layout.pieces_on[rank]:
-            parts = []
-            for read in self.layout.slots.reads[piece.table.name]:
-                if read.feature in self._partial:
-                    continue
-                grad = by_feature[read.feature]
-                index = lookup.parts[piece, read.feature].index
-                grad = grad if piece.is_whole else grad[:, slice(*piece.shard.columns)]
-                parts.append(grad if index is None else grad.index_select(0, index))
-            if not parts:
-                parts.append(torch.empty(0, piece.local.dim, dtype=piece.local.out_dtype, device=self.device))
-            outgoing.append(torch.cat(parts) if len(parts) > 1 else parts[0])
-        return outgoing
+    def _at_home(self, lookup: Lookup) -> dict[str, Rows]:
+        """Rows of replicated tables."""
+        found = self._replicas.look_up(lookup.replicas, self._dealer.bags_at_home(lookup.bags))
+        bags = lookup.bags
+        return {name: self._partial.rows_of_home(name, rows, bags[name].offsets.diff()) for name, rows in found.items()}
 
 
 class _Outputs(torch.autograd.Function):
@@ -609,34 +429,3 @@ class _Outputs(torch.autograd.Function):
 def _by_id(read: Read) -> Read:
     """A read of the same rows one by one."""
     return read.model_copy(update={"mode": "rows"})
-
-
-def _typed(bags: Bags, dtype: torch.dtype) -> Bags:
-    """Bags whose weights are of the type of the rows: they travel as they are."""
-    if bags.weights is None or bags.weights.dtype == dtype:
-        return bags
-    return Bags(bags.values, bags.offsets, bags.weights.to(dtype))
-
-
-def _by_rank(sums: Sequence[Tensor], counts: Sequence[Sequence[int]], ranks: int) -> list[list[Tensor]]:
-    """Rows of each piece, cut into those of each rank.
-
-    Args:
-        counts: [rank][piece] rows.
-    """
-    cut = [own.split([counts[rank][place] for rank in range(ranks)]) for place, own in enumerate(sums)]
-    return [[own[rank] for own in cut] for rank in range(ranks)]
-
-
-def _add_(outputs: dict[str, Tensor], read: Read, bags: Bags, piece: Piece, part: Part, rows: Tensor) -> None:
-    """Put a piece's rows where they belong in the output of a read."""
-    if part.index is None and piece.is_whole:
-        outputs[read.feature] = rows
-        return
-    if read.feature not in outputs:
-        outputs[read.feature] = rows.new_zeros(bags.num_bags(read.mode), piece.table.dim)
-    columns = outputs[read.feature][:, slice(*piece.shard.columns)]
-    if part.index is None:
-        columns.copy_(rows)
-    else:
-        columns.index_add_(0, part.index, rows)
