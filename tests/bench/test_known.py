@@ -43,7 +43,7 @@ def test_a_bench_gives_a_line_for_every_case_and_peer(name: str, settings: Bench
             assert line["settings"]["repeats"] == settings.repeats
 
 
-@pytest.mark.parametrize("workload", ["catalog", "sequence"])
+@pytest.mark.parametrize("workload", ["catalog", "sequence", "multihot"])
 def test_every_workload_is_read_alike_on_all_sides(workload: str, tmp_path: Path) -> None:
     small = BenchSettings(workload=workload, samples=700, repeats=1, batch_size=128, folder=tmp_path)
     assert [line.settings["samples_read"] for line in run_bench("reader", small)] == [630, 630]

@@ -50,7 +50,10 @@ def test_a_training_bench_says_what_it_compares(cli: Any, tmp_path: Path) -> Non
             ["raeder"],
             "unknown bench 'raeder'; expected one of exchange, fold, reader, storage, train-pooled, train-sequence; ",
         ),
-        (["storage", "--workload", "pool"], "unknown workload 'pool'; expected one of catalog, pooled, sequence"),
+        (
+            ["storage", "--workload", "pool"],
+            "unknown workload 'pool'; expected one of catalog, multihot, pooled, sequence",
+        ),
         (["fold", "--samples", "0"], "recfold bench: samples: Input should be greater than 0; got 0"),
         (
             ["train-pooled", "--case", "poold"],

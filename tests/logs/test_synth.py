@@ -68,6 +68,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synth(tmp_path_factory.mktemp("synth") / "catalog", workload="catalog", samples=4000, seed=3).path
 
 
+@pytest.fixture(scope="module")
+def multihot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synth(tmp_path_factory.mktemp("synth") / "multihot", workload="multihot", samples=2000, seed=3).path
+
+
 def test_groups_change_as_often_as_planted(pooled: Path) -> None:
     table = impressions(pooled)
     for names, planted in zip(USER_GROUPS.values(), WORKLOADS["pooled"].change, strict=True):
@@ -165,6 +170,43 @@ def test_a_catalogs_users_are_those_of_pooled(catalog: Path) -> None:
     assert schema.features["item_content"].width == 256
 
 
+def test_fields_are_fifteen_ids_of_their_own_for_every_sample(multihot: Path) -> None:
+    table = impressions(multihot)
+    fields = [name for name in table.column_names if name.startswith("field_")]
+    assert fields == [f"field_{f:02d}" for f in range(40)]
+    assert set(table.column_names) == {*fields, *load_schema(multihot / "features.toml").keys.columns().values()}
+    ids = {name: np.array(table[name].to_pylist()) for name in fields}
+    assert {(column.shape, column.dtype) for column in ids.values()} == {((2000, 15), np.dtype(np.int64))}
+    assert (table["candidate_id"].to_numpy() == ids["field_00"][:, 0]).all()
+    before, after = neighbours(table)
+    assert len(before) > 1000
+    for number, column in enumerate(ids.values()):
+        assert not (column[before] == column[after]).all(1).any()
+        assert set(column.ravel() // 250_000) == {40 * (number + 1)}, "a range of raw ids for each field"
+
+
+def test_ids_of_a_field_follow_zipfs_law(multihot: Path) -> None:
+    ids = np.array(impressions(multihot, ["field_07"])["field_07"].to_pylist())
+    expected = ids.size * zipf_probabilities(250_000, 1.05)[:20]
+    counts = np.sort(np.unique(ids, return_counts=True)[1])[::-1][:20]
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_skew_zero_gives_every_id_of_a_field_the_same_chance(tmp_path: Path) -> None:
+    folder = synth(tmp_path / "logs", workload="multihot", samples=1000, skew=0.0).path
+    ids = np.array(impressions(folder, ["field_39"])["field_39"].to_pylist())
+    assert np.unique(ids, return_counts=True)[1].max() <= 5
+    assert abs(len(np.unique(ids)) - 250_000 * -np.expm1(-15_000 / 250_000)) < 150
+
+
+def test_a_table_of_eight_columns_for_each_field(multihot: Path) -> None:
+    schema = load_schema(multihot / "features.toml")
+    tables = schema.resolved_tables()
+    assert list(schema.groups) == []
+    assert list(schema.features_of("sample")) == list(tables) == [f"field_{f:02d}" for f in range(40)]
+    assert {(table.rows, table.dim) for table in tables.values()} == {(250_000, 8)}
+
+
 def test_schema_declares_what_is_planted(pooled: Path, sequence: Path) -> None:
     schema = load_schema(pooled / "features.toml")
     assert {name: list(schema.features_of(name)) for name in schema.groups} == USER_GROUPS
@@ -178,8 +220,8 @@ def test_schema_declares_what_is_planted(pooled: Path, sequence: Path) -> None:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_logs_are_clean(pooled: Path, catalog: Path, sequence: Path, workload: str) -> None:
-    folder = {"pooled": pooled, "catalog": catalog, "sequence": sequence}[workload]
+def test_logs_are_clean(pooled: Path, catalog: Path, sequence: Path, multihot: Path, workload: str) -> None:
+    folder = {"pooled": pooled, "catalog": catalog, "sequence": sequence, "multihot": multihot}[workload]
     source = open_logs(folder)
     assert source.outcomes is not None
     facts = json.loads((folder / "synth.json").read_text())
@@ -315,12 +357,25 @@ def test_the_dense_features_carry_signal_that_a_linear_model_finds(pooled: Path)
     assert (score[held][:, None] > score[~held][None, :]).mean() > 0.7
 
 
+def test_frequent_ids_of_fields_carry_signal_that_a_linear_model_finds() -> None:
+    source = draw_source(WORKLOADS["multihot"], 3, 1.05)
+    (samples,) = arrivals(5000, 3, (), (), 5000)
+    label = clicks(3, samples, plant(source).probability(source, samples))
+    ids = np.stack([source.field(field, samples).ranks.reshape(5000, 15) for field in range(40)], axis=1)
+    counts = np.concatenate([(ids == rank).sum(2) for rank in range(8)], axis=1) - 1.0
+    weights = np.linalg.solve(
+        counts[:4000].T @ counts[:4000] + 100 * np.eye(320), counts[:4000].T @ (label[:4000] - 0.25)
+    )
+    score, held = counts[4000:] @ weights, label[4000:]
+    assert (score[held][:, None] > score[~held][None, :]).mean() > 0.7
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             {"workload": "poled"},
-            "unknown workload 'poled'; expected one of catalog, pooled, sequence; did you mean 'pooled'?",
+            "unknown workload 'poled'; expected one of catalog, multihot, pooled, sequence; did you mean 'pooled'?",
         ),
         ({"samples": 0}, "samples must be positive; got 0"),
         ({"seed": -1}, "seed is out of range; got -1"),
@@ -328,6 +383,11 @@ def test_the_dense_features_carry_signal_that_a_linear_model_finds(pooled: Path)
         ({"repeat": 1.5}, "repeat is not a probability; got 1.5; expected 0 to 1"),
         ({"change": (0.1, 2.0)}, "change is not a probability; got 2.0; expected 0 to 1"),
         ({"change": (0.1,) * 3}, "cannot be dealt to the groups evenly; got 3 probabilities; expected a divisor of 20"),
+        (
+            {"workload": "multihot", "repeat": 0.5},
+            "every sample of workload multihot has lists of its own: nothing repeats; got repeat 0.5; leave it out",
+        ),
+        ({"workload": "multihot", "change": (0.1,)}, "nothing repeats; got change (0.1,); leave it out"),
         ({"change": (0.1,), "repeat": 0.5}, "both repeat and change are given; give one of them"),
     ],
 )

@@ -17,11 +17,12 @@ Set = Annotated[
 
 def synth(
     out: Annotated[Path, typer.Argument(help="New folder for the two logs and their features.toml.")],
-    workload: Annotated[str, typer.Option(help="pooled, catalog or sequence.")] = "pooled",
+    workload: Annotated[str, typer.Option(help="pooled, catalog, sequence or multihot.")] = "pooled",
     samples: Annotated[int, typer.Option(help="Rows of the impressions log.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     repeat: Annotated[
-        float | None, typer.Option(help="Chance that a user group stays as it was; the workload's own by default.")
+        float | None,
+        typer.Option(help="Chance that a user group stays as it was; the workload's own by default. Not for multihot."),
     ] = None,
     skew: Annotated[float, typer.Option(help="Exponent of the Zipf-like law of the ids.")] = 1.05,
 ) -> None:

@@ -12,7 +12,7 @@ from recfold.train import RunSettings
 class SynthSettings(Settings):
     """Generated logs: as `recfold synth` takes them."""
 
-    workload: Literal["pooled", "catalog", "sequence"] = "pooled"
+    workload: Literal["pooled", "catalog", "sequence", "multihot"] = "pooled"
     samples: int = Field(default=200_000, gt=0)
     seed: int = Field(default=0, ge=0)
     repeat: float | None = Field(default=None, ge=0, le=1)

@@ -21,6 +21,8 @@ from pydantic import Field
 from recfold.batch import Batch, FoldIndex, Group, InverseKeyedJaggedTensor, KeyedJaggedTensor
 from recfold.bench.exchange.parameter_server import ParameterServerTables
 from recfold.embed import ShardedTables
+from recfold.logs.synth.draws import zipf_probabilities
+from recfold.logs.synth.workloads import FIELD_DIM, FIELD_IDS, FIELD_VOCABULARY, NUM_FIELDS
 from recfold.spec import Plan, Schema, Settings, Topology, apply_overrides, row_wise, table_wise
 from recfold.train import RunSettings
 from recfold.train.assemble import table_sizes, tables_read
@@ -44,11 +46,11 @@ class Multihot(Settings):
     """
 
     models: tuple[str, ...] = ("fm", "lr", "deepfm")
-    features: int = Field(default=40, gt=0)
-    ids_per_list: int = Field(default=15, gt=0)
-    ids: int = Field(default=10_000_000, gt=0)
+    features: int = Field(default=NUM_FIELDS, gt=0)
+    ids_per_list: int = Field(default=FIELD_IDS, gt=0)
+    ids: int = Field(default=NUM_FIELDS * FIELD_VOCABULARY, gt=0)
     skew: float = 1.05
-    dim: int = Field(default=8, gt=0)
+    dim: int = Field(default=FIELD_DIM, gt=0)
     ranks: int = Field(default=4, gt=1)
     batch_size: int = Field(default=512, gt=0)
     steps: int = Field(default=2, gt=0)
@@ -68,8 +70,7 @@ def draw_batch(work: Multihot, step: int, rank: int) -> Batch:
     """Lists of a rank's samples: ids Zipf-like by frequency, through a permutation of each feature's table."""
     generator = np.random.default_rng([work.seed, step, rank])
     count = work.batch_size * work.ids_per_list
-    weights = np.arange(1, work.rows + 1, dtype=np.float64) ** -work.skew
-    bounds = np.cumsum(weights) / weights.sum()
+    bounds = np.cumsum(zipf_probabilities(work.rows, work.skew))
     values = []
     for feature in range(work.features):
         place = np.minimum(np.searchsorted(bounds, generator.random(count), side="right"), work.rows - 1)

@@ -15,6 +15,8 @@ from recfold.logs.synth.sessions import Samples
 from recfold.logs.synth.workloads import (
     ACTION_ROWS,
     CONTENT_WIDTH,
+    FIELD_DIM,
+    FIELD_VOCABULARY,
     NUM_DENSE,
     NUM_ITEM_FEATURES,
     NUM_USER_FEATURES,
@@ -26,6 +28,34 @@ ROW_GROUP_SAMPLES = 16_384
 
 _USER_IDS, _POSITIONS, _DELAYS = 200, 201, 202
 _ODD = 0x9E3779B97F4A7C15
+
+_SCHEMA_HEAD = [
+    "# Written by `recfold synth`.",
+    "version = 1",
+    "infer = false",
+    "",
+    "[logs]",
+    'impressions = "impressions/*.parquet"',
+    'outcomes = "outcomes/*.parquet"',
+    "",
+    "[keys]",
+    'request = "request_id"',
+    'candidate = "candidate_id"',
+    'position = "position"',
+    'session = "session_id"',
+    'user = "user_id"',
+    'time = "timestamp"',
+    "",
+    "[outcomes]",
+    'request = "request_id"',
+    'candidate = "candidate_id"',
+    'event = "event"',
+    'time = "timestamp"',
+    "",
+    "[labels]",
+    'click = { event = "click" }',
+]
+"""What the features.toml of every workload begins with."""
 
 
 def impressions_path(folder: Path, part: int) -> Path:
@@ -56,25 +86,29 @@ class Writer:
 
     def write(self, part: int, first: int, samples: Samples, clicked: np.ndarray) -> None:
         """Write part number `part`, whose first sample is number `first` of the log; clicked: bool [B]."""
-        lists = {name: draw() for name, draw in drawers(self.source, samples).items()}
+        fields = self.source.workload.fields
+        lists = {} if fields else self._lists(samples)
         keys = _keys(self.source.seed, first, samples, self.users)
-        dense = self.source.dense(samples)
+        dense = None if fields else self.source.dense(samples)
         content = self.source.content(samples) if self.candidates is not None else None
         if self.candidates is not None:
             keys["candidate_id"] = self.candidates[self.source.shown(samples)]
         else:
-            candidate = lists["item_0"]
-            keys["candidate_id"] = self.raw["item_0"][candidate.ranks[candidate.start]]
+            candidate = "field_00" if fields else "item_0"
+            drawn = drawers(self.source, samples)[candidate]()
+            keys["candidate_id"] = self.raw[candidate][drawn.ranks[drawn.start]]
         with ExitStack() as open_files:
             writer: pq.ParquetWriter | None = None
             for rows in _row_groups(len(samples)):
                 columns: dict[str, pa.Array] = {name: pa.array(column[rows]) for name, column in keys.items()}
-                for name, drawn in lists.items():
-                    columns[name] = _materialise(drawn, self.raw[name], rows)
+                # nothing repeats in fields: drawn for a row group at a time, since those of a part would fill memory
+                own, within = (self._lists(samples.take(rows)), slice(None)) if fields else (lists, rows)
+                columns |= {name: _materialise(drawn, self.raw[name], within) for name, drawn in own.items()}
                 if content is not None:
                     columns["item_content"] = _vectors(content, rows)
-                for number in range(NUM_DENSE):
-                    columns[f"dense_{number:02d}"] = pa.array(np.ascontiguousarray(dense[rows, number]))
+                if dense is not None:
+                    for number in range(NUM_DENSE):
+                        columns[f"dense_{number:02d}"] = pa.array(np.ascontiguousarray(dense[rows, number]))
                 block = pa.table(columns)
                 if writer is None:
                     path = impressions_path(self.folder, part)
@@ -84,37 +118,27 @@ class Writer:
         with _parquet(outcomes_path(self.folder, part), clicks.schema) as outcomes:
             outcomes.write_table(clicks)
 
+    def _lists(self, samples: Samples) -> dict[str, Drawn]:
+        return {name: draw() for name, draw in drawers(self.source, samples).items()}
+
 
 def schema_text(workload: Workload) -> str:
     """The features.toml of a workload."""
-    lines = [
-        "# Written by `recfold synth`.",
-        "version = 1",
-        "infer = false",
-        "",
-        "[logs]",
-        'impressions = "impressions/*.parquet"',
-        'outcomes = "outcomes/*.parquet"',
-        "",
-        "[keys]",
-        'request = "request_id"',
-        'candidate = "candidate_id"',
-        'position = "position"',
-        'session = "session_id"',
-        'user = "user_id"',
-        'time = "timestamp"',
-        "",
-        "[outcomes]",
-        'request = "request_id"',
-        'candidate = "candidate_id"',
-        'event = "event"',
-        'time = "timestamp"',
-        "",
-        "[labels]",
-        'click = { event = "click" }',
-        "",
-        "[groups]",
-    ]
+    lines = _schema_of_fields(workload) if workload.fields else _schema_of_users_and_items(workload)
+    return "\n".join([*_SCHEMA_HEAD, "", *lines]) + "\n"
+
+
+def _schema_of_fields(workload: Workload) -> list[str]:
+    """Features and tables."""
+    names = [f"field_{feature:02d}" for feature in range(workload.fields)]
+    hashed = f'transforms = [{{ op = "hash", rows = {FIELD_VOCABULARY} }}]'
+    lines = ["[features]", *(f'{name} = {{ kind = "ids", group = "sample", {hashed} }}' for name in names)]
+    return [*lines, "", "[tables]", *(f"{name} = {{ rows = {FIELD_VOCABULARY}, dim = {FIELD_DIM} }}" for name in names)]
+
+
+def _schema_of_users_and_items(workload: Workload) -> list[str]:
+    """Groups, features and tables."""
+    lines = ["[groups]"]
     groups = len(workload.change)
     lines += [f'user_{_letter(group)} = {{ kind = "session" }}' for group in range(groups)]
     windows = [f"history_{_letter(window)}" for window in range(len(workload.shift))]
@@ -147,7 +171,7 @@ def schema_text(workload: Workload) -> str:
     if windows:
         lines += [f"history_item = {{ rows = {VOCABULARY}, dim = 64 }}"]
         lines += [f"history_action = {{ rows = {ACTION_ROWS}, dim = 64 }}"]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _letter(group: int) -> str:

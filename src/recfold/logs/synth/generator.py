@@ -77,11 +77,11 @@ def synth(
 
     Args:
         out: folder to make; must not exist or be empty.
-        workload: `pooled`, `catalog` or `sequence`.
+        workload: `pooled`, `catalog`, `sequence` or `multihot`.
         samples: rows of the impressions log.
         seed: of everything.
         repeat: probability that a user (or window) group does not change at the next sample of its session, for all
-            groups; None keeps the workload's own probabilities.
+            groups; None keeps the workload's own probabilities. Not for `multihot`, where nothing repeats.
         skew: exponent of the Zipf-like law of the raw ids; 0 is uniform.
         change: probability of change for each user group instead, which also says how many groups there are.
         progress: called with ("samples written", done, total).

@@ -14,6 +14,7 @@ from recfold.logs.synth.sessions import Samples
 from recfold.logs.synth.workloads import (
     ACTIONS,
     CONTENT_WIDTH,
+    FIELD_IDS,
     MAX_ITEM_IDS,
     MEAN_LENGTH,
     NUM_DENSE,
@@ -24,7 +25,7 @@ from recfold.logs.synth.workloads import (
     Workload,
 )
 
-_USER, _ITEM, _DENSE, _WINDOW, _IDS, _SHOWN, _CONTENT = range(7)
+_USER, _ITEM, _DENSE, _WINDOW, _IDS, _SHOWN, _CONTENT, _FIELD = range(8)
 _CANDIDATES = 40
 """Number of the range of raw ids of the items in circulation."""
 
@@ -107,6 +108,12 @@ class Source:
         ranks = list_ranks(stream(self.seed, _ITEM, feature), samples.number, length, self.law)
         return _listed(ranks, length, np.arange(len(samples)))
 
+    def field(self, feature: int, samples: Samples) -> Drawn:
+        """Lists of `FIELD_IDS` ids, one for every sample."""
+        length = np.full(len(samples), FIELD_IDS, dtype=np.int64)
+        ranks = list_ranks(stream(self.seed, _FIELD, feature), samples.number, length, self.law)
+        return _listed(ranks, length, np.arange(len(samples)))
+
     def dense(self, samples: Samples) -> np.ndarray:
         """float32 [B, 13], standard normal."""
         return normal(stream(self.seed, _DENSE), samples.number, NUM_DENSE)
@@ -132,7 +139,7 @@ class Source:
 
 def draw_source(workload: Workload, seed: int, skew: float) -> Source:
     items = zipf(workload.items, skew) if workload.items else None
-    return Source(workload, seed, zipf(VOCABULARY, skew), zipf(ACTIONS, skew), items)
+    return Source(workload, seed, zipf(workload.vocabulary, skew), zipf(ACTIONS, skew), items)
 
 
 def raw_ids(seed: int, number: int, count: int) -> np.ndarray:
@@ -142,12 +149,14 @@ def raw_ids(seed: int, number: int, count: int) -> np.ndarray:
 
 
 def candidate_ids(workload: Workload, seed: int) -> np.ndarray | None:
-    """The raw id of each item in circulation, by rank; None where the first id of item_0 stands for the candidate."""
+    """The raw id of each item in circulation, by rank; None where a feature's first id stands for the candidate."""
     return raw_ids(seed, _CANDIDATES, workload.items) if workload.items else None
 
 
 def features(workload: Workload) -> dict[str, tuple[int, int]]:
     """Id-list feature -> (number of its raw ids, how many there are); features of one table share a number."""
+    if workload.fields:
+        return {f"field_{f:02d}": (f, workload.vocabulary) for f in range(workload.fields)}
     found = {f"user_{f:02d}": (f, VOCABULARY) for f in range(NUM_USER_FEATURES)}
     found |= {f"item_{f}": (NUM_USER_FEATURES + f, VOCABULARY) for f in range(NUM_ITEM_FEATURES)}
     for window in range(len(workload.shift)):
@@ -158,6 +167,8 @@ def features(workload: Workload) -> dict[str, tuple[int, int]]:
 
 def drawers(source: Source, samples: Samples) -> dict[str, Callable[[], Drawn]]:
     """Id-list feature -> a call that draws it for these samples, in the order of `features`."""
+    if source.workload.fields:
+        return {f"field_{f:02d}": partial(source.field, f, samples) for f in range(source.workload.fields)}
     found: dict[str, Callable[[], Drawn]] = {}
     for feature in range(NUM_USER_FEATURES):
         found[f"user_{feature:02d}"] = partial(source.user, feature, samples)

@@ -4,9 +4,10 @@
 
 Parts: `dense` a linear function of the dense features · `dense_product` the first two multiplied · `item` and `user`
 mean effects of frequent ids · `user_item` a user factor times an item factor · `history` mean effects of a window's
-ids and actions · `content` a linear function of the item's content vector. Only frequent ids have an effect, so that a
-log of a few 100,000 samples is enough to learn it. Scale and bias are set for a Bayes AUC of 0.80 at a click rate of
-0.25.
+ids and actions · `content` a linear function of the item's content vector · `field` mean effects of frequent ids of all
+fields · `field_pair` the factors of fields 0 and 1, 2 and 3, 4 and 5, 6 and 7 multiplied. Only frequent ids have an
+effect, so that a log of a few 100,000 samples is enough to learn it. Scale and bias are set for a Bayes AUC of 0.80 at
+a click rate of 0.25.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,21 @@ import numpy as np
 from recfold.logs.synth.draws import stream, uniform
 from recfold.logs.synth.lists import Source
 from recfold.logs.synth.sessions import Samples
-from recfold.logs.synth.workloads import ACTIONS, CONTENT_WIDTH, NUM_DENSE, NUM_ITEM_FEATURES, VOCABULARY
+from recfold.logs.synth.workloads import (
+    ACTIONS,
+    CONTENT_WIDTH,
+    NUM_DENSE,
+    NUM_ITEM_FEATURES,
+    VOCABULARY,
+    Workload,
+)
 
 TARGET_AUC = 0.80
 CLICK_RATE = 0.25
 
 _HEAD_ITEMS, _HEAD_USERS = 16, 8
 _USER_FEATURES = (0, 5, 10, 15)
+_HEAD_FIELDS, _FIELD_PAIRS = 8, 4
 _FIXED_POINT = 1024
 _CALIBRATION = 32_768
 _EFFECTS, _CLICKS = 100, 101
@@ -34,7 +43,7 @@ class Truth:
 
     Args:
         shares: of the variance of the log-odds, by part.
-        weights: of the dense features, float64 [13], and then of the content vector, if there is one.
+        weights: of the dense features, float64 [13], and then of the content vector, if there is one; none of fields.
         effects: fixed-point effect of each rank, by what it acts on.
         centre, spread: mean and standard deviation of each part.
         scale, bias: of the log-odds.
@@ -62,15 +71,7 @@ def clicks(seed: int, samples: Samples, probability: np.ndarray) -> np.ndarray:
 def plant(source: Source) -> Truth:
     """The truth of one log, calibrated on independent samples that are not part of it."""
     random = np.random.default_rng([source.seed, _EFFECTS])
-    weights = random.standard_normal(NUM_DENSE)
-    effects = {f"item_{f}": _effect(random, _HEAD_ITEMS, VOCABULARY) for f in range(NUM_ITEM_FEATURES)}
-    effects |= {f"user_{f}": _effect(random, _HEAD_USERS, VOCABULARY) for f in _USER_FEATURES}
-    effects |= {f"factor_{side}": _effect(random, 8, VOCABULARY) for side in ("user", "item")}
-    for window in range(len(source.workload.shift)):
-        effects[f"history_{window}_item"] = _effect(random, _HEAD_USERS, VOCABULARY)
-        effects[f"history_{window}_action"] = _effect(random, ACTIONS, ACTIONS)
-    if source.items is not None:
-        weights = np.concatenate([weights, random.standard_normal(CONTENT_WIDTH)])
+    weights, effects = (_of_fields if source.workload.fields else _of_users_and_items)(random, source.workload)
     alone = -1 - np.arange(_CALIBRATION, dtype=np.int64)
     apart = Samples(
         number=alone,
@@ -126,9 +127,44 @@ def bayes_auc_reference(probability: np.ndarray) -> float:
     return float((p[:, None] * (1 - p)[None, :] * above).sum() / (p.sum() * (1 - p).sum()))
 
 
+def _of_users_and_items(random: np.random.Generator, workload: Workload) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Weights and effects of `Truth`."""
+    weights = random.standard_normal(NUM_DENSE)
+    effects = {f"item_{f}": _effect(random, _HEAD_ITEMS, VOCABULARY) for f in range(NUM_ITEM_FEATURES)}
+    effects |= {f"user_{f}": _effect(random, _HEAD_USERS, VOCABULARY) for f in _USER_FEATURES}
+    effects |= {f"factor_{side}": _effect(random, 8, VOCABULARY) for side in ("user", "item")}
+    for window in range(len(workload.shift)):
+        effects[f"history_{window}_item"] = _effect(random, _HEAD_USERS, VOCABULARY)
+        effects[f"history_{window}_action"] = _effect(random, ACTIONS, ACTIONS)
+    if workload.items:
+        weights = np.concatenate([weights, random.standard_normal(CONTENT_WIDTH)])
+    return weights, effects
+
+
+def _of_fields(random: np.random.Generator, workload: Workload) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Weights and effects of `Truth`."""
+    effects = {f"field_{f}": _effect(random, _HEAD_FIELDS, workload.vocabulary) for f in range(workload.fields)}
+    effects |= {f"factor_{f}": _effect(random, _HEAD_FIELDS, workload.vocabulary) for f in range(2 * _FIELD_PAIRS)}
+    return np.zeros(0), effects
+
+
+def _field_parts(effects: dict[str, np.ndarray], source: Source, samples: Samples) -> dict[str, np.ndarray]:
+    """Field after field, since the ids of all of them would fill memory."""
+    field, factors = np.zeros(len(samples)), []
+    for feature in range(source.workload.fields):
+        drawn = source.field(feature, samples)
+        field += drawn.means(effects[f"field_{feature}"])[drawn.inverse]
+        if feature < 2 * _FIELD_PAIRS:
+            factors.append(drawn.means(effects[f"factor_{feature}"])[drawn.inverse])
+    pairs = zip(factors[::2], factors[1::2], strict=True)
+    return {"field": field, "field_pair": np.asarray(sum(one * other for one, other in pairs))}
+
+
 def _parts(
     weights: np.ndarray, effects: dict[str, np.ndarray], source: Source, samples: Samples
 ) -> dict[str, np.ndarray]:
+    if source.workload.fields:
+        return _field_parts(effects, source, samples)
     dense = source.dense(samples).astype(np.float64)
     items = [source.item(feature, samples) for feature in range(NUM_ITEM_FEATURES)]
     users = {feature: source.user(feature, samples) for feature in _USER_FEATURES}

@@ -16,6 +16,10 @@ ACTION_ROWS = 1_024
 """Rows of the actions' table: wide enough that hashing keeps 32 actions apart."""
 CATALOG_ITEMS = 2_000
 CONTENT_WIDTH = 256
+NUM_FIELDS = 40
+FIELD_IDS = 15
+FIELD_VOCABULARY = 250_000
+FIELD_DIM = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Workload:
         shares: of the variance of the label's log-odds, by part (see `truth`); they add up to 1.
         items: how many items are in circulation, each with long id lists and a content vector of its own; 0 for short
             lists that are drawn for every sample.
+        fields: how many fields there are, lists of `FIELD_IDS` ids that are drawn for every sample. Where there are any
+            they are the only features: none of users, items, windows and no dense ones.
     """
 
     name: str
@@ -36,6 +42,12 @@ class Workload:
     shift: tuple[float, ...]
     shares: dict[str, float]
     items: int = 0
+    fields: int = 0
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids an id list draws from."""
+        return FIELD_VOCABULARY if self.fields else VOCABULARY
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -74,6 +86,13 @@ WORKLOADS: dict[str, Workload] = {
                 "history": 0.06,
             },
         ),
+        Workload(
+            name="multihot",
+            change=(),
+            shift=(),
+            shares={"field": 0.9, "field_pair": 0.1},
+            fields=NUM_FIELDS,
+        ),
     )
 }
 
@@ -87,13 +106,20 @@ def workload_named(name: str, repeat: float | None, change: tuple[float, ...] | 
             keeps the workload's own.
         change: one probability of change for each user group; the 20 user features are dealt to the groups evenly.
     Raises:
-        InputError: no such workload, a probability outside [0, 1], or groups that 20 features cannot be dealt to.
+        InputError: no such workload, a probability outside [0, 1], groups that 20 features cannot be dealt to, or
+            either of the two for a workload of fields.
     """
     if name not in WORKLOADS:
         raise unknown("workload", name, WORKLOADS)
     workload = WORKLOADS[name]
     if repeat is not None and change is not None:
         raise InputError("both repeat and change are given", todo="give one of them")
+    if workload.fields and (repeat is not None or change is not None):
+        raise InputError(
+            f"every sample of workload {name} has lists of its own: nothing repeats",
+            got=f"change {change}" if repeat is None else f"repeat {repeat}",
+            todo="leave it out",
+        )
     if repeat is not None:
         _check_probability("repeat", repeat)
         return replace(
