@@ -1,6 +1,7 @@
 """The sides of the bench as a rank runs them: whole training steps of one model, one after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from recfold.batch import Batch
@@ -14,6 +15,7 @@ from recfold.train.assemble import table_sizes
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks
 from recfold.train.settings import RankSettings
+from recfold.train.traffic import DENSE, Sent
 
 
 class RankSide(Protocol):
@@ -35,7 +37,7 @@ class RankSide(Protocol):
 OWN: dict[str, Mapping[str, Any]] = {
     "recfold": {},
     **{f"recfold-{codec}": {"codec": codec} for codec in ("fp16", "bf16", "int8")},
-    "no-overlap": {"overlap": False},
+    "no-overlap": {"overlap": "off"},
 }
 """Our own ways -> their settings of `ranks`."""
 
@@ -47,19 +49,29 @@ class OwnSide:
         plan = dealt_plan(schema, settings, ranks.size) if ranks.size > 1 else None
         self._learner = Learner(schema, settings, plan=plan, ranks=ranks)
         self._tap = tap
+        self._sent: Sent | None = None
 
     def prepare(self, batch: Batch) -> Batch:
         # a slice has no caches yet: no side profits from the one before it
-        return self._learner.prepared(batch.slice(0, batch.num_samples))
+        return batch.slice(0, batch.num_samples)
 
     def steps(self, prepared: Sequence[Batch]) -> list[float]:
-        return [self._learner.step_prepared(batch).loss for batch in prepared]
+        following = [*prepared[1:], None]
+        return [
+            self._learner.step(batch, upcoming=partial(_same, coming)).loss
+            for batch, coming in zip(prepared, following, strict=True)
+        ]
 
     def sent(self) -> dict[str, int]:
         """Raises:
         InputError: recfold's own count is not what its collectives were given.
         """
-        by_kind, seen = dict(self._wire.take()) if self._wire else {}, self._tap.take()
+        traffic, seen = self._learner.traffic, self._tap.take()
+        by_kind: dict[str, int] = {}
+        if traffic is not None:
+            so_far = traffic.so_far()
+            by_kind = {kind: n for kind, n in so_far.since(self._sent).sent_bytes.items() if n and kind != DENSE}
+            self._sent = so_far
         counted, passed = sum(by_kind.values()), sum(seen.pop(kind, 0) for kind in SPARSE)
         if counted != passed:
             raise InputError(
@@ -74,6 +86,10 @@ class OwnSide:
     def _wire(self) -> Any:
         tables = self._learner.assembled.tables
         return tables.wire if isinstance(tables, ShardedTables) else None
+
+
+def _same(batch: Batch | None) -> Batch | None:
+    return batch
 
 
 def dealt_plan(schema: Schema, settings: RunSettings, ranks: int) -> Plan:
