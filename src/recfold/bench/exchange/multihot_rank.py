@@ -20,7 +20,6 @@ from pydantic import Field
 
 from recfold.batch import Batch, FoldIndex, Group, InverseKeyedJaggedTensor, KeyedJaggedTensor
 from recfold.bench.exchange.parameter_server import ParameterServerTables
-from recfold.embed import ShardedTables
 from recfold.logs.synth.draws import zipf_probabilities
 from recfold.logs.synth.workloads import FIELD_DIM, FIELD_IDS, FIELD_VOCABULARY, NUM_FIELDS
 from recfold.spec import Plan, Schema, Settings, Topology, apply_overrides, row_wise, table_wise
@@ -135,8 +134,8 @@ def recfold_side(work: Multihot, model: str, ranks: Ranks) -> Learner:
 
 
 def server_side(work: Multihot, model: str, ranks: Ranks) -> tuple[Learner, ParameterServerTables]:
-    """The same learner, whose tables are those of a parameter server."""
-    schema, settings = schema_of(work), settings_of(work, model, "off")
+    """The same learner, whose tables are those of a parameter server; they have no lookups that overlap."""
+    schema, settings = schema_of(work), apply_overrides(settings_of(work, model, "off"), ["ranks.overlap=off"])
     learner = Learner(schema, settings, plan=plan_of(work, schema, settings), ranks=ranks)
     specs, _, _ = tables_read(schema, model)
     own = learner.assembled
@@ -157,10 +156,10 @@ def count(work: Multihot, model: str, ranks: Ranks) -> dict[str, Any]:
     """Losses of each step, and bytes by kind that this rank has sent in all of them, of both sides."""
     batches = [draw_batch(work, step, ranks.rank) for step in range(work.steps)]
     ours = recfold_side(work, model, ranks)
-    wire = cast(ShardedTables, ours.assembled.tables).wire
+    assert ours.traffic is not None
     found: dict[str, Any] = {"notes": list(ours.assembled.partial.notes)}
     found["ours losses"] = [ours.step(batch).loss for batch in batches]
-    found["ours"] = wire.take()
+    found["ours"] = {kind: sent for kind, sent in ours.traffic.so_far().sent_bytes.items() if kind in KINDS and sent}
     del ours
     peer, tables = server_side(work, model, ranks)
     found["peer losses"] = [peer.step(batch).loss for batch in batches]
