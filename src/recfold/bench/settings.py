@@ -20,7 +20,7 @@ class BenchSettings(Settings):
         repeats: how often each side is timed, in turns; the bench's own number where not given.
         batch_size: samples of a batch that is read, or trained on.
         folder: working folder that is kept and used again; a temporary one where not given.
-        cases: of the training benches, `exchange` and `plan`; all of them where empty (those of `exchange` without its links).
+        cases: of the training benches, `exchange` (without its links where empty) and `plan`; all where empty.
         peers: of the training benches, `exchange` and `plan`; all of a case where empty.
         metrics: of the training benches.
         groups: of the training benches: the user features are dealt to so many groups, or to one group for each

@@ -103,6 +103,7 @@ def bench(
     """
     from recfold.bench import BenchSettings, run_bench
     from recfold.cli.show_bench import show_bench
+    from recfold.cli.show_plan_bench import show_plan_bench
 
     given = {
         "samples": samples,
@@ -132,5 +133,7 @@ def bench(
     if json:
         for measurement in found:
             typer.echo(measurement.to_json())
+    elif name == "plan":
+        show_plan_bench(output(), found)
     else:
         show_bench(output(), found)

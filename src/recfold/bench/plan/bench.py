@@ -68,6 +68,10 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
             if work.progress is not None:
                 work.progress(f"measure, turn {turn + 1} of {len(turns)}", number + 1, len(played))
     figures = [_figures(own, clocked, turns) for own in played]
+    for side in sides:
+        failed = [own for own in figures if side in own.failures]
+        if failed:
+            work.tell(f"{side} fails in {len(failed)} of {len(figures)} tasks: {failed[0].failures[side]}")
     return [
         line
         for case in cases
