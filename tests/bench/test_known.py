@@ -52,7 +52,7 @@ def test_every_workload_is_read_alike_on_all_sides(workload: str, tmp_path: Path
 def test_an_unknown_bench_answers_with_the_right_ones() -> None:
     with pytest.raises(
         InputError,
-        match="unknown bench 'storrage'; expected one of exchange, fold, plan, reader, storage, train-.* did you mean",
+        match=r"unknown bench 'storrage'; expected one of exchange, fold, plan, reader, storage, train-.* did you mean",
     ):
         run_bench("storrage")
 

@@ -1,12 +1,15 @@
 """plan: the measured slowest device of `best` next to that of every other search and of TorchRec's planner."""
 
 import random
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from recfold.bench.facts import code_digest, peer_versions
 from recfold.bench.measurement import Measurement
-from recfold.bench.plan.clocked import Clock, ClockedSets
+from recfold.bench.plan.clocked import Clock, ClockedSets, Pieces
 from recfold.bench.plan.figures import TaskFigures, measurements
 from recfold.bench.plan.found import OURS, SIDES, TORCHREC, Answers, Found
 from recfold.bench.plan.tasks import CASES, bench_task
@@ -20,6 +23,10 @@ from recfold.spec import InputError, unknown
 
 TURNS = 2
 """Times that a set is measured, with other ids each time: all of them first, then those that are slow, see `plan`."""
+
+COULD_BE = 0.8
+"""Of what the slowest device of a side is predicted to take: devices of as much are measured. Predictions of devices of
+one task stray by 6 % from what is measured once, so that the slowest one is among these."""
 
 SLOW = 0.9
 """Of what the slowest device of a side took: devices that took as much, so far, are measured in further turns."""
@@ -39,8 +46,10 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
     """Cases `no-splits` and `splits`.
 
     Each side plans each task by the cost that ships, or as TorchRec does. Then every set of pieces that some side
-    puts on a device is measured, on one thread, as if it was alone; a task's sets in a random order. Devices that may
-    be the slowest are measured again in further turns, when all tasks had theirs; the mean of the turns counts.
+    puts on a device is measured, on one thread, as if it was alone, where it could be the side's slowest (`COULD_BE`);
+    a task's sets in a random order. Those that still may be are measured again in further turns (`SLOW`), when all
+    tasks had theirs; the mean of the turns counts. What others take, for the balance, is predicted, and scaled by
+    what those that are measured take of their prediction.
 
     Args:
         clock: what times; a `Stopwatch` where not given.
@@ -108,25 +117,41 @@ def _played(
 
 
 def _measure(own: _Played, clocked: ClockedSets, turn: int, seed: int) -> None:
-    """One turn of a task: all sets, or those that may be the slowest of a side."""
-    sets = set()
+    """One turn of a task: the sets that may be the slowest of a side."""
+    sets: set[Pieces] = set()
     for found in own.answers.values():
         if found.assignment is None:
             continue
         devices = found.devices(own.task)
-        if turn:
-            ms = [clocked.ms(pieces, range(turn)) for pieces in devices]
-            devices = [pieces for pieces, took in zip(devices, ms, strict=True) if took >= SLOW * max(ms)]
-        sets.update(devices)
+        ms = clocked_ms(devices, clocked, turn) if turn else predicted_ms(devices)
+        share = SLOW if turn else COULD_BE
+        sets.update(pieces for pieces, took in zip(devices, ms, strict=True) if took >= share * max(ms))
     ordered = sorted(sets, key=lambda pieces: [(piece.table.name, piece.rows, piece.columns) for piece in pieces])
     random.Random(f"{seed} {own.case} {own.number} {turn}").shuffle(ordered)
     for pieces in ordered:
         clocked.measure(pieces, turn)
 
 
+def predicted_ms(devices: Sequence[Pieces]) -> list[float]:
+    """What the cost that ships says of each device; 0 of one without pieces."""
+    cost = shipped_cost()
+    sums = np.stack([cost.rows(pieces).sum(0) for pieces in devices])
+    return [ms if pieces else 0.0 for ms, pieces in zip(cost.ms(sums).tolist(), devices, strict=True)]
+
+
+def clocked_ms(devices: Sequence[Pieces], clocked: ClockedSets, turns: int) -> list[float]:
+    """What each device took in so many turns; predicted and scaled where it was not measured."""
+    predicted = predicted_ms(devices)
+    measured = [clocked.each_ms(pieces, range(turns)) for pieces in devices]
+    scale = statistics.median(
+        statistics.fmean(own) / said for own, said in zip(measured, predicted, strict=True) if own and said > 0
+    )
+    return [statistics.fmean(own) if own else scale * said for own, said in zip(measured, predicted, strict=True)]
+
+
 def _figures(own: _Played, clocked: ClockedSets, turns: Sequence[int]) -> TaskFigures:
     measured = {
-        side: [clocked.ms(pieces, turns) for pieces in found.devices(own.task)]
+        side: clocked_ms(found.devices(own.task), clocked, len(turns))
         for side, found in own.answers.items()
         if found.assignment is not None
     }

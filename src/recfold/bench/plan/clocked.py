@@ -80,10 +80,6 @@ class ClockedSets:
         self._held[key, turn] = own
         self._probes_ms += own.probes_ms
 
-    def ms(self, pieces: Pieces, turns: Sequence[int]) -> float:
-        """Mean over those of the turns in which it was measured; 0 without pieces."""
-        return statistics.fmean(self.each_ms(pieces, turns)) if pieces else 0.0
-
     def each_ms(self, pieces: Pieces, turns: Sequence[int]) -> list[float]:
         """What counts of each turn in which a set was measured."""
         key = key_of(pieces)

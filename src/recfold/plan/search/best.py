@@ -7,7 +7,6 @@ import numpy as np
 
 from recfold.plan.cost import Cost
 from recfold.plan.piece import Piece
-from recfold.plan.search.alike import SLACK, make_alike_
 from recfold.plan.search.board import Board, prepared
 from recfold.plan.search.cut import halves, merged
 from recfold.plan.search.layout import Layout, Rated
@@ -21,9 +20,6 @@ SETS = 3_000_000
 
 SETS_A_CELL = 2_500
 """The same for each (table, rank)."""
-
-LAST = 0.15
-"""Share of the time in which ranks are made alike."""
 
 ORDERS = 8
 NOISE = 0.3
@@ -52,8 +48,6 @@ def best(task: Task, cost: Cost, *, seed: int = 0, seconds: float | None = None)
     again; the result is kept unless it is worse by more than a share that falls to nothing (Schrimpf et al. 2000,
     "ruin and recreate", with the record-to-record rule of Dueck 1993).
 
-    In the last of the time, ranks are made alike (see `alike`), for which the slowest may get `SLACK` slower.
-
     Never worse than the best start.
     """
     start = time.monotonic()
@@ -67,12 +61,11 @@ def best(task: Task, cost: Cost, *, seed: int = 0, seconds: float | None = None)
     layouts = [Layout.of(board, ranks_P, rated) for board in boards for ranks_P in [_started(board, rng)]]
     if task.ranks == 1:
         return layouts[0].assignment()
-    start_ms = min(layout.slowest_ms for layout in layouts)
     for number, layout in enumerate(layouts):
         layouts[number] = _descended(layout, budget, at_least=0.5)
     current = min(layouts, key=lambda layout: layout.slowest_ms)
     record = current
-    while budget.left() > LAST and not _stuck(record):
+    while budget.left() > 0 and not _stuck(record):
         tried = _recreated(current, rng)
         if tried is None:
             continue
@@ -81,9 +74,6 @@ def best(task: Task, cost: Cost, *, seed: int = 0, seconds: float | None = None)
             current = tried
         if tried.slowest_ms < record.slowest_ms:
             record = tried
-    record = record.copy()  # what was tried may go on from it
-    limit_ms = max(min(record.slowest_ms * (1 + SLACK), start_ms), record.slowest_ms)
-    make_alike_(record, limit_ms, rng, lambda: budget.left() > 0)
     return record.assignment()
 
 
