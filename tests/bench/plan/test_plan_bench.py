@@ -53,7 +53,7 @@ def test_a_line_for_every_case_and_side(tmp_path: Path) -> None:
         assert (line["bench"], line["metric"], line["unit"]) == ("plan", "slowest_ms", "ms")
         assert len(about["ratios"]) == about["tasks"] - about["failed"]["peer"] == 2
         assert about["interval"][0] <= line["ratio"] <= about["interval"][1]
-        assert 0 < about["balance"]["ours"] <= 1
+        assert 0 < about["balance"]["ours"] <= 1 <= about["over_mean"]["ours"]
         assert about["gap_over_bound"]["90%"] >= about["gap_over_bound"]["median"] >= -1e-6
         assert about["repeat_noise"] < 0.01
     # by a clock that takes as long as the cost says, nobody is ahead

@@ -43,6 +43,10 @@ class TaskFigures:
         """Fastest over slowest device."""
         return min(self.device_ms[side]) / max(self.device_ms[side])
 
+    def over_mean(self, side: str) -> float:
+        """Slowest over mean device: a plan that spread this side's own milliseconds evenly would be so much better."""
+        return max(self.device_ms[side]) / statistics.fmean(self.device_ms[side])
+
 
 def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """Bootstrap: 2.5 % and 97.5 % quantile of the median of as many values drawn again with replacement.
@@ -87,6 +91,7 @@ def _lines(case: str, peer: str, tasks: Sequence[TaskFigures], facts: Mapping[st
         "covered": COVERED,
         "interval_ms": {"ours": list(median_interval(ours)), "peer": list(median_interval(theirs))},
         "balance": _of_both(lambda side: [own.balance(side) for own in both], peer),
+        "over_mean": _of_both(lambda side: [own.over_mean(side) for own in both], peer),
         "plan_seconds": _of_both(lambda side: [own.seconds[side] for own in both], peer),
         "failed": {"ours": _failed(OURS, tasks), "peer": _failed(peer, tasks)},
         "failures": sorted({own.failures[peer] for own in tasks if peer in own.failures}),
