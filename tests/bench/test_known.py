@@ -18,7 +18,7 @@ LINES = {
 
 
 def test_every_bench_is_there() -> None:
-    assert list(BENCHES) == [*LINES, "train-pooled", "train-sequence", "exchange"]
+    assert list(BENCHES) == [*LINES, "train-pooled", "train-sequence", "exchange", "plan"]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -52,7 +52,7 @@ def test_every_workload_is_read_alike_on_all_sides(workload: str, tmp_path: Path
 def test_an_unknown_bench_answers_with_the_right_ones() -> None:
     with pytest.raises(
         InputError,
-        match="unknown bench 'storrage'; expected one of fold, reader, storage, train-pooled, train-sequence; did you",
+        match=r"unknown bench 'storrage'; expected one of exchange, fold, plan, reader, storage, train-.* did you mean",
     ):
         run_bench("storrage")
 

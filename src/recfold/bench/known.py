@@ -5,6 +5,7 @@ from collections.abc import Callable
 from recfold.bench.exchange import exchange
 from recfold.bench.fold import fold
 from recfold.bench.measurement import Measurement
+from recfold.bench.plan import plan
 from recfold.bench.reader import reader
 from recfold.bench.settings import BenchSettings
 from recfold.bench.storage import storage
@@ -22,6 +23,7 @@ BENCHES: dict[str, Bench] = {
     "train-pooled": train_pooled,
     "train-sequence": train_sequence,
     "exchange": exchange,
+    "plan": plan,
 }
 TRAINING_SAMPLES = 100_000
 """Of the generated logs of a training bench, where the user does not say: some twenty batches."""

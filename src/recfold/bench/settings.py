@@ -20,8 +20,8 @@ class BenchSettings(Settings):
         repeats: how often each side is timed, in turns; the bench's own number where not given.
         batch_size: samples of a batch that is read, or trained on.
         folder: working folder that is kept and used again; a temporary one where not given.
-        cases: of the training benches and `exchange`; all of them where empty (those of `exchange` without its links).
-        peers: of the training benches and `exchange`; all of a case where empty.
+        cases: of the training benches, `exchange` (without its links where empty) and `plan`; all where empty.
+        peers: of the training benches, `exchange` and `plan`; all of a case where empty.
         metrics: of the training benches.
         groups: of the training benches: the user features are dealt to so many groups, or to one group for each
             of these probabilities of change (see `change_of`); what the case says where not given.
@@ -32,6 +32,8 @@ class BenchSettings(Settings):
         device: that training benches compute on.
         nproc: ranks of the bench `exchange`.
         link: of the bench `exchange`, between ranks; measures the case of that link alone.
+        tasks: of the bench `plan`.
+        task_tables: from, to; of each of its tasks.
         codec: of the bench `exchange`, for rows and their gradients on our side; measures that case alone.
         dump: folder to write the batches and first weights of each case to.
     """
@@ -54,3 +56,5 @@ class BenchSettings(Settings):
     link: str | None = None
     codec: Literal["fp32", "fp16", "bf16", "int8"] | None = None
     dump: Path | None = None
+    tasks: int = Field(default=20, gt=0)
+    task_tables: tuple[int, int] = (20, 200)

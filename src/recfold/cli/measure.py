@@ -10,7 +10,7 @@ from recfold.cli.progress import ShownProgress
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="storage, fold, reader, train-pooled, train-sequence or exchange.")],
+    name: Annotated[str, typer.Argument(help="storage, fold, reader, train-pooled, train-sequence, exchange or plan.")],
     samples: Annotated[
         int | None,
         typer.Option(
@@ -28,13 +28,16 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Training: pooled, one-group, catalog, no-repeats; sequence. "
-            "Exchange: loopback, int8, 1gbit, scaling, multihot-fm, -deepfm, -lr. "
+            "Exchange: loopback, int8, 1gbit, scaling, multihot-fm, -deepfm, -lr. Plan: no-splits, splits. "
             "Repeatable; all of the bench by default, of exchange those that need no --link."
         ),
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Training, exchange: only against this one, such as torchrec-kjt or fold-off. Repeatable."),
+        typer.Option(
+            help="Training, exchange, plan: only against this one, such as torchrec-kjt, fold-off or cost-greedy. "
+            "Repeatable."
+        ),
     ] = None,
     groups: Annotated[
         str | None,
@@ -61,14 +64,14 @@ def bench(
         int | None,
         typer.Option(help="Training, exchange: at most so many rows an embedding table, for a smaller machine."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the logs, the order of batches and the first weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the logs, the order of batches and the first weights; of tasks.")] = 0,
     repeats: Annotated[
         int | None,
         typer.Option(
             "--repeats",
             "--steps",
             help="Turns of each side, in training a step each, in exchange four.",
-            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5, exchange 8",
+            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5, exchange 8, plan 2",
         ),
     ] = None,
     nproc: Annotated[int, typer.Option(help="Exchange: ranks, one thread each (case scaling: 1, 2 and 4).")] = 2,
@@ -82,6 +85,7 @@ def bench(
     codec: Annotated[
         str | None, typer.Option(help="Exchange: how our rows and gradients travel: fp32, fp16, bf16, int8.")
     ] = None,
+    tasks: Annotated[int | None, typer.Option(help="Plan: sharding tasks.", show_default="20")] = None,
     dump: Annotated[
         Path | None,
         typer.Option(help="Training: write batches, first weights and losses here, to time a peer of your own."),
@@ -95,10 +99,11 @@ def bench(
 
     Examples: recfold bench storage --samples 100000 · recfold bench reader --dir bench --repeats 7 --json ·
     recfold bench train-pooled --case pooled --steps 10 --metric samples_per_s ·
-    recfold bench exchange --link 1gbit --json
+    recfold bench exchange --link 1gbit --json · recfold bench plan --dir bench --tasks 20
     """
     from recfold.bench import BenchSettings, run_bench
     from recfold.cli.show_bench import show_bench
+    from recfold.cli.show_plan_bench import show_plan_bench
 
     given = {
         "samples": samples,
@@ -115,6 +120,7 @@ def bench(
         "nproc": nproc,
         "link": link,
         "codec": codec,
+        "tasks": tasks,
         "dump": dump,
         "folder": folder,
     }
@@ -127,5 +133,7 @@ def bench(
     if json:
         for measurement in found:
             typer.echo(measurement.to_json())
+    elif name == "plan":
+        show_plan_bench(output(), found)
     else:
         show_bench(output(), found)
