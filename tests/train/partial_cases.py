@@ -120,17 +120,18 @@ def trains_alike(case: Case, folder: Path) -> None:
     learner = Learner(schema, settings, plan=case.plan(ranks.size, schema, settings), ranks=ranks)
     alone = Learner(schema, case.settings("auto" if case.model == "dcn" else "on"))
     assert bool(learner.assembled.partial.sums) == _has_sums(case), learner.assembled.partial.notes
-    wire = learner.assembled.tables.wire  # type: ignore[attr-defined]
+    assert learner.traffic is not None
+    before = learner.traffic.so_far()
     for number, batches in enumerate(batches_of(folder, case.labels, ranks.size)):
         one, own = Batch.concat([batch for batch in batches if batch.num_samples]), batches[ranks.rank]
         _same(learner.step(own).loss, alone.step(one).loss, f"loss of step {number}")
-        sent = wire.take()
+        so_far = learner.traffic.so_far()
+        sent, before = so_far.since(before).sent_bytes, so_far
         if learner.assembled.partial.sums and case.placed in (("table",), ("row",)):
             most = _expected_bytes(learner, batches, ranks.rank)
             assert (sent.get("vectors", 0), sent.get("gradients", 0)) == most, f"step {number}: {sent}"
         if number % 7 == 0:
             _same(learner.score(own), _own_part(alone.score(one), batches, ranks.rank), "predictions")
-            wire.take()
     for name, tensor in alone.model.state_dict().items():
         _same(learner.model.state_dict()[name], tensor, name)
     for number, kept in alone.optimizer.state_dict()["state"].items():
