@@ -8,8 +8,8 @@ most what it costs cut in two, and either a set at most what its parts cost apar
 smaller, and all ranks together cost at least that), or a set at least what its parts cost apart (then the second is,
 and they cost at least that). All of it is checked by drawing sets, not proven.
 
-Where the exchange is a part of the cost (`WithExchange`) this is asked of computing only. All ranks exchange at least the
-bytes of uncut tables; a mean of f(bytes of a rank) is at least the convex minorant of f at the mean bytes, whatever f is.
+Where the exchange is a part of the cost (`WithExchange`) this is asked of computing only. All ranks exchange at least
+the bytes of uncut tables; a mean of f(bytes of a rank) is at least the convex minorant of f at the mean bytes.
 """
 
 from collections.abc import Callable, Sequence

@@ -107,6 +107,7 @@ class Planner:
             request.splits,
         )
         self._bounded: Bounded | None = None
+        self._found: dict[str, Planned] = {}
 
     def plan(self, search: str | None = None) -> Planned:
         """Search a plan, by another search than the request's where one is named.
@@ -114,7 +115,13 @@ class Planner:
         Raises:
             InputError: an unknown search, or tables that do not fit: which, and what would help.
         """
-        request, name = self.request, search or self.request.search
+        name = search or self.request.search
+        if name not in self._found:
+            self._found[name] = self._search(name)
+        return self._found[name]
+
+    def _search(self, name: str) -> Planned:
+        request = self.request
         start = time.monotonic()
         found = find(self.task, self.chosen.cost, search=name, seed=request.seed, seconds=request.seconds)
         took_s = time.monotonic() - start

@@ -1,8 +1,10 @@
 """Milliseconds from the bandwidth of the memory that a table lies in: for devices that nobody has measured.
 
-The lookup reads a row for every id; the update reads and writes every touched row. As a cost of a sum, all rows of a
-rank are taken to be used alike, so that each tier serves as large a share of the bytes as it holds; a simulation puts
-the busiest pieces into the fastest tier.
+The fastest tier serves every id of the lookup, and the read and the write of every touched row in the update. Touched
+rows that lie in a slower tier are fetched into it once a step, and written back.
+
+As a cost of a sum, all rows of a rank are taken to be used alike, so that each tier has as large a share of the touched
+rows as of the bytes; a simulation puts the busiest pieces into the fastest tier.
 """
 
 from collections.abc import Sequence
@@ -14,12 +16,12 @@ from recfold.plan.piece import Piece
 
 
 def moved_bytes(pieces: Sequence[Piece]) -> np.ndarray:
-    """Bytes that the lookup and the update of each piece move, float64 [P, 2]."""
+    """Bytes of the rows of all ids, and of the touched rows, of each piece, float64 [P, 2]."""
     found = []
     for piece in pieces:
         row_bytes = piece.table.row_bytes * piece.dim / piece.table.dim
         # every rank updates what all ranks have touched
-        found.append((piece.lookups * row_bytes, 2 * piece.touched_rows * piece.copies * row_bytes))
+        found.append((piece.lookups * row_bytes, piece.touched_rows * piece.copies * row_bytes))
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
@@ -37,16 +39,18 @@ class TierCost:
     name: str = "tiers"
 
     def rows(self, pieces: Sequence[Piece]) -> np.ndarray:
-        """[P, 2]: bytes moved, bytes held."""
-        return np.column_stack([moved_bytes(pieces).sum(1), [float(piece.num_bytes) for piece in pieces]])
+        """[P, 3]: bytes of all ids' rows, of touched rows, and of all rows."""
+        return np.column_stack([moved_bytes(pieces), [float(piece.num_bytes) for piece in pieces]])
 
     def ms(self, sums: np.ndarray) -> np.ndarray:
         """Milliseconds [M]; what no tier has room for is as slow as the last."""
-        held = np.maximum(sums[:, 1], 1.0)
-        below, per_byte = np.zeros(len(sums)), np.zeros(len(sums))
-        for number, (size, speed) in enumerate(zip(self.tier_bytes, self.bytes_per_s, strict=True)):
-            last = number == len(self.tier_bytes) - 1
-            reached = held if last else np.minimum(held, below + size)
-            per_byte += (reached - below) / held / speed
-            below = reached
-        return sums[:, 0] * per_byte * 1e3
+        held = np.maximum(sums[:, 2], 1.0)
+        reached = np.minimum(held, self.tier_bytes[0])
+        fetched = np.zeros(len(sums))
+        for number in range(1, len(self.tier_bytes)):
+            is_last = number == len(self.tier_bytes) - 1
+            further = held if is_last else np.minimum(held, reached + self.tier_bytes[number])
+            fetched += (further - reached) / held / self.bytes_per_s[number]
+            reached = further
+        found: np.ndarray = 1e3 * ((sums[:, 0] + 2 * sums[:, 1]) / self.bytes_per_s[0] + 2 * sums[:, 1] * fetched)
+        return found

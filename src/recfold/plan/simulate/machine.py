@@ -116,8 +116,9 @@ def _ring_ms(num_bytes: float, members: int, bytes_per_s: float, latency_ms: flo
 
 
 def tiered_ms(pieces: Sequence[Piece], tiers: Sequence[Tier], rank: int = 0) -> tuple[float, float]:
-    """Milliseconds of the lookup and of the update: the pieces that move most bytes for their size lie in the fastest
-    tier; of one that lies in two, each serves as large a share as it holds.
+    """Milliseconds of the lookup and of the update, see `recfold.plan.cost.tiers`: the pieces of which most is touched
+    for their size lie in the fastest tier; of one that lies in two, each has as large a share of the touched rows as it
+    holds.
 
     Raises:
         InputError: the tiers are too small.
@@ -131,17 +132,18 @@ def tiered_ms(pieces: Sequence[Piece], tiers: Sequence[Tier], rank: int = 0) -> 
             got=f"{missing / 1e9:.3g} GB are missing",
             todo="plan for more devices, or describe a larger tier",
         )
-    ms = np.zeros(2)
-    number, left = 0, tiers[0].gb * 1e9
-    for place in np.argsort(-moved.sum(1) / sizes, kind="stable").tolist():
+    all_ms, touched_ms = moved.sum(0) / (tiers[0].gbytes_per_s * 1e6)
+    fetched_ms, number, left = 0.0, 0, tiers[0].gb * 1e9
+    for place in np.argsort(-moved[:, 1] / sizes, kind="stable").tolist():
         rest = float(sizes[place])
         while rest > 0:
             held = rest if number == len(tiers) - 1 else min(rest, left)
-            ms += moved[place] * (held / sizes[place]) / (tiers[number].gbytes_per_s * 1e9) * 1e3
+            if number:
+                fetched_ms += moved[place, 1] * held / sizes[place] / (tiers[number].gbytes_per_s * 1e6)
             rest, left = rest - held, left - held
             if rest > 0:
                 number, left = number + 1, tiers[number + 1].gb * 1e9
-    return float(ms[0]), float(ms[1])
+    return float(all_ms) + fetched_ms, 2 * float(touched_ms) + fetched_ms
 
 
 def machine_of(
