@@ -26,6 +26,10 @@ def simulate(
     curve: Annotated[str | None, typer.Option(help="Numbers of ranks, such as 8,16,32: plans again for each.")] = None,
     search: Annotated[str, typer.Option(help="With --curve: how each size is planned.")] = "cost-greedy",
     splits: Annotated[str, typer.Option(help="With --curve: of rows, columns, replicate; or none.")] = "rows,columns",
+    seconds: Annotated[float | None, typer.Option(min=0, help="With --curve: of each search.")] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0, help="With --curve: for tables on each device; else what the tiers hold.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="With --curve: an SVG, PNG or PDF to draw.")] = None,
     check: Annotated[
         list[Path] | None, typer.Option(help="Instead of PLAN: a finished run on this machine. Repeatable.")
@@ -65,7 +69,14 @@ def simulate(
     asked, known = load_plan(plan), load_loads(loads or explained_path(plan))
     console = output()
     if curve is not None:
-        request = CurveRequest(search=search, splits=read_splits(splits), cost=cost, overlap=overlap)
+        request = CurveRequest(
+            search=search,
+            seconds=seconds,
+            splits=read_splits(splits),
+            memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
+            cost=cost,
+            overlap=overlap,
+        )
         with ShownProgress(errors()) as progress:
             sizes = read_sizes(curve)
             points = curve_of(known, machines, sizes, request, lambda done, total: progress("plan", done, total))
