@@ -60,16 +60,16 @@ def lines(explained: Explained) -> list[str]:
     found = [
         f"slowest rank {rating.slowest_ms:.2f} ms, {rating.balance:.3f} times the mean; "
         f"search {explained.search}, {explained.took_s:.1f} s",
-        f"lower bound {rating.bound_ms:.2f} ms: the plan is {100 * rating.gap:.1f} % above it. "
-        "No plan of these tables can be faster than the bound by this cost, so no more than that is left to gain.",
+        f"lower bound {rating.bound_ms:.2f} ms: the plan is {100 * rating.gap:.1f} % above it",
     ]
-    if not rating.bound_holds:
+    if rating.bound_holds:
+        found[-1] += ". No plan of these tables can be faster than the bound by this cost, so no more is left to gain"
+        found.append("the cost held its check on sets of these tables, so the bound can be relied on")
+    else:
         found.append(
             "the cost did not hold its check (a set costs at most what its parts cost, and no less than one of them): "
             "take the bound as a guide only"
         )
-    else:
-        found.append("the cost held its check on sets of these tables, so the bound can be relied on")
     found.append(f"cost: {explained.cost}")
     return found
 
