@@ -46,7 +46,7 @@ def test_accesses_are_the_published_ones_below_the_batch_size(pool: tuple[PoolTa
 
 
 def test_distinct_rows_and_reuse_follow(pool: tuple[PoolTable, ...]) -> None:
-    from recfold.plan.cost.draw import mean_counts
+    from recfold.plan.piece import mean_counts
 
     lookups = np.array([table.lookups for table in pool])
     rows = (np.array([table.accesses for table in pool]) / mean_counts() * lookups[:, None]).sum(0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 import recfold
-from recfold.cli import cost, data, learn, measure, place
+from recfold.cli import cost, data, learn, measure, place, simulate
 from recfold.cli.console import errors, output
 from recfold.spec import InputError
 
@@ -32,6 +32,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     learn.report,
     place.export,
     place.plan,
+    simulate.simulate,
     measure.bench,
     learn.run,
 )

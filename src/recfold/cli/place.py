@@ -1,17 +1,23 @@
-"""Verbs about where weights lie: plan, export."""
+"""Verbs about where weights lie: plan, export. Rooms are imported inside, so that --help is quick."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.table import Table
 
-from recfold.cli.console import output
+from recfold.cli.console import errors, output
 from recfold.cli.data import Set
-from recfold.spec import InputError, apply_overrides, load_schema
+from recfold.cli.progress import ShownProgress
+from recfold.spec import InputError, apply_overrides, load_schema, unknown
 
-SHOWN_TABLES = 4
+if TYPE_CHECKING:
+    from recfold.plan.cluster import Cluster
+    from recfold.plan.task import Split
+
 SEARCHES = "random, size, dim, lookup, size-lookup, ldm, cost-greedy, autoshard, dreamshard, neuroshard or best"
+SPLITS = ("rows", "columns", "replicate")
+NO_SPLITS = "none"
 
 
 def export(
@@ -30,55 +36,111 @@ def export(
 
 
 def plan(
-    table: Annotated[Path, typer.Argument(help="A folded table.")],
+    table: Annotated[Path, typer.Argument(help="A folded table; or a file of loads, such as plan.explained.json.")],
     devices: Annotated[int, typer.Option(help="Ranks, one on each device.")],
-    memory_gb: Annotated[float | None, typer.Option(help="For tables on each device (10^9 bytes).")] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(help="For tables on each device (10^9 bytes); else the cluster's, or no bound.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="As for train: which tables are read.")] = None,
     schema: Annotated[Path | None, typer.Option(help="features.toml whose tables are used.")] = None,
-    search: Annotated[str, typer.Option(help=f"How a plan is looked for: {SEARCHES}.")] = "cost-greedy",
+    search: Annotated[str, typer.Option(help=f"How a plan is looked for: {SEARCHES}.")] = "best",
+    seconds: Annotated[float | None, typer.Option(min=0, help="Bound of best and neuroshard.")] = None,
+    splits: Annotated[
+        str, typer.Option(help="What may be done to a table: of rows, columns, replicate, with commas; or none.")
+    ] = ",".join(SPLITS),
+    cost: Annotated[str, typer.Option(help="neural, analytic, or a file of recfold cost fit.")] = "neural",
+    ranks_per_host: Annotated[int | None, typer.Option(min=1, help="Ranks of a machine; all by default.")] = None,
+    cluster: Annotated[Path | None, typer.Option(help="cluster.toml: links, hosts, memory tiers.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     out: Annotated[Path | None, typer.Option(help="plan.json to write, for train --plan.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Run every search, and keep the plan of --search.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
     overrides: Set = None,
 ) -> None:
-    """Place the embedding tables of a model on devices, and print what each of them holds.
+    """Place the embedding tables of a model on devices: measure what a step asks of them, search for the plan whose
+    slowest device takes least by a learned cost, and say how much better a plan could be at all.
 
     Examples: recfold plan folded --devices 4 --memory-gb 16 --out plan.json ·
+    recfold plan folded --devices 8 --splits none --compare ·
     recfold train folded --out runs/a --nproc 4 --plan plan.json
     """
-    from recfold.plan import save_plan, shares
-    from recfold.train import RunSettings, plan_tables
+    from recfold.cli.show_plan import plan_json, show_comparison, show_plan
+    from recfold.plan import SEARCHERS, save_plan
+    from recfold.plan.explained import save_explained
+    from recfold.train import Planner, PlanRequest, RunSettings, measured_loads
 
-    given: dict[str, Any] = {"model.name": model}
-    changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
+    changes = [f"{name}={value}" for name, value in {"model.name": model}.items() if value is not None]
+    settings = apply_overrides(RunSettings(), changes + (overrides or []))
     for name, number in (("--devices", devices), ("--memory-gb", memory_gb)):
         if number is not None and number <= 0:
             raise InputError(f"{name} must be above 0", got=number)
-    found, sizes = plan_tables(
-        table,
-        devices,
-        settings=apply_overrides(RunSettings(), changes),
-        schema=load_schema(schema) if schema else None,
+    if search not in SEARCHERS:
+        raise unknown("search", search, SEARCHERS)
+    request = PlanRequest(
+        ranks=devices,
         memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
         search=search,
+        cost=cost,
+        splits=read_splits(splits),
+        seconds=seconds,
+        seed=seed,
+        cluster=read_cluster(cluster, ranks_per_host),
     )
+    with ShownProgress(errors()) as progress:
+        steps = 2 + (len(SEARCHERS) if compare else 0)
+        progress("measure the tables", 0, steps)
+        own = load_schema(schema) if schema else None
+        planner = Planner(measured_loads(table, devices, settings=settings, schema=own), request)
+        progress(f"search ({search})", 1, steps)
+        found = planner.plan()
+        compared = (
+            planner.compare(lambda name, number, _: progress(f"search ({name})", number + 2, steps))
+            if compare
+            else None
+        )
+        progress("done", steps, steps)
     if out is not None:
-        save_plan(found, out)
+        save_plan(found.plan, out)
+        save_explained(found.explained, out)
+    if as_json:
+        typer.echo(plan_json(found, compared))
+        return
     console = output()
-    shown = Table("rank", "tables", "cut", "memory", "largest", title=f"{len(sizes)} tables on {devices} ranks")
-    for share in shares(found, sizes):
-        cut = sum(kind not in ("table_wise", "replicated") for kind in share.kinds.values())
-        largest = ", ".join(f"{name} {_size(own)}" for name, own in list(share.tables.items())[:SHOWN_TABLES])
-        shown.add_row(str(share.rank), str(len(share.tables)), str(cut), _size(share.num_bytes), largest)
-    console.print(shown, highlight=False)
+    show_plan(console, found)
+    if compared is not None:
+        show_comparison(console, compared)
     if out is not None:
         console.print(f"{out}", highlight=False)
 
 
-def _size(num_bytes: int) -> str:
+def read_splits(text: str) -> "frozenset[Split]":
+    """What may be done to tables.
+
+    Raises:
+        InputError: something else.
+
+    >>> sorted(read_splits("rows,columns")), sorted(read_splits("none"))
+    (['columns', 'rows'], [])
     """
-    >>> _size(1234), _size(5_600_000_000)
-    ('1.2 kB', '5.6 GB')
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == [NO_SPLITS]:
+        return frozenset()
+    for name in names:
+        if name not in SPLITS:
+            raise unknown("split", name, (*SPLITS, NO_SPLITS))
+    return frozenset(cast(Any, names))
+
+
+def read_cluster(path: Path | None, ranks_per_host: int | None, changes: list[str] | None = None) -> "Cluster":
+    """A described cluster with what the command line changes.
+
+    Raises:
+        InputError: a damaged file, or wrong changes.
     """
-    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= one:
-            return f"{num_bytes / one:.1f} {unit}"
-    return f"{num_bytes} B"
+    from recfold.plan.cluster import Cluster, load_cluster
+
+    found = Cluster() if path is None else load_cluster(path)
+    given = [] if ranks_per_host is None else [f"ranks_per_host={json.dumps(ranks_per_host)}"]
+    return apply_overrides(found, given + (changes or []))

@@ -7,17 +7,24 @@ The first part needs a cost that never falls when a piece is added. The second n
 most what it costs cut in two, and either a set at most what its parts cost apart (then the first of the two is the
 smaller, and all ranks together cost at least that), or a set at least what its parts cost apart (then the second is,
 and they cost at least that). All of it is checked by drawing sets, not proven.
+
+Where the exchange is a part of the cost (`WithExchange`) this is asked of computing only. All ranks exchange at least
+the bytes of uncut tables; a mean of f(bytes of a rank) is at least the convex minorant of f at the mean bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from recfold.plan.cost import Cost, rank_ms
+from recfold.plan.cost import Cost, WithExchange, rank_ms
+from recfold.plan.cost.exchange import exchange_bytes
 from recfold.plan.piece import Piece
 from recfold.plan.search.cut import halves, smallest
 from recfold.plan.task import Assignment, Task
+
+SAMPLED = 400
+"""Places at which the exchange is rated to find its convex minorant."""
 
 TOLERANCE = 1e-6
 """Violations smaller than this share are rounding."""
@@ -90,13 +97,12 @@ def lower_bound(task: Task, cost: Cost) -> Bound:
     """The bound by a cost; see `check_cost` for whether it can be relied on.
 
     With columns allowed to be cut, the dearest piece is the smallest that halving leaves; with rows or replication
-    allowed there is none.
+    allowed there is none. A table that costs less where all ranks have it than where one has counts as replicated.
     """
     if not task.tables:
         return Bound(0.0, 0.0, 0.0, 0.0, None)
-    whole = cost.rows([table.whole() for table in task.tables])
-    together = float(cost.ms(whole.sum(0)[None])[0]) / task.ranks
-    apart = float(cost.ms(whole).sum()) / task.ranks
+    shares = [_shares_ms(task, cost, copied) for copied in _worth_copying(task, cost)]
+    together, apart = min(shares, key=min)
     if task.ranks == 1:
         return Bound(together, 0.0, together, apart, None)
     if task.splits & {"rows", "replicate"}:
@@ -105,6 +111,93 @@ def lower_bound(task: Task, cost: Cost) -> Bound:
     dearest = int(np.argmax(single))
     most = float(single[dearest])
     return Bound(max(most, min(together, apart)), most, together, apart, task.tables[dearest].name)
+
+
+def _shares_ms(task: Task, cost: Cost, copied_T: np.ndarray) -> tuple[float, float]:
+    """Even shares of a rank: of all tables together, and of each alone.
+
+    Args:
+        copied_T: bool, which of them all ranks have.
+    """
+    compute = cost.compute if isinstance(cost, WithExchange) else cost
+    rows = compute.rows([table.whole() for table in task.tables])
+    if copied_T.any():
+        rows = np.where(copied_T[:, None], task.ranks * compute.rows(_copies(task)), rows)
+    together, apart = float(compute.ms(rows.sum(0)[None])[0]) / task.ranks, float(compute.ms(rows).sum()) / task.ranks
+    if not isinstance(cost, WithExchange):
+        return together, apart
+    most = np.where(copied_T[:, None], *_bytes(task, cost)).sum(0)
+    exchange_ms = sum(
+        convex_minorant(way, total, total / task.ranks) for way, total in zip(_ways(cost), most.tolist(), strict=True)
+    )
+    return together + exchange_ms, apart + exchange_ms
+
+
+def _worth_copying(task: Task, cost: Cost) -> list[np.ndarray]:
+    """Choices of tables that all ranks have, bool [T]: none, and those that would cost less so, where that is allowed
+    and they fit; exchanges at what another byte costs beside all others."""
+    none = np.zeros(len(task.tables), dtype=bool)
+    if "replicate" not in task.splits or task.ranks == 1:
+        return [none]
+    compute = cost.compute if isinstance(cost, WithExchange) else cost
+    saved = task.ranks * compute.ms(compute.rows(_copies(task)))
+    saved -= compute.ms(compute.rows([table.whole() for table in task.tables]))
+    if isinstance(cost, WithExchange):
+        copied, whole = _bytes(task, cost)
+        for column, way in enumerate(_ways(cost)):
+            total = float(whole[:, column].sum())
+            mean, less = total / task.ranks, 0.98 * total / task.ranks
+            slope = (convex_minorant(way, total, mean) - convex_minorant(way, total, less)) / max(mean - less, 1e-9)
+            saved += (copied - whole)[:, column] * slope
+    fits = np.array([task.memory_bytes is None or table.num_bytes <= task.memory_bytes for table in task.tables])
+    return [none, fits & (saved < 0)]
+
+
+def _copies(task: Task) -> list[Piece]:
+    return [table.replica(task.ranks) for table in task.tables]
+
+
+def _bytes(task: Task, cost: WithExchange) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes that all ranks exchange for each table, forward and backward, [T, 2] each: all have it, one has it."""
+    copied = task.ranks * exchange_bytes(_copies(task), task.ranks, cost.number_bytes)
+    return copied, exchange_bytes([table.whole() for table in task.tables], task.ranks, cost.number_bytes)
+
+
+def _ways(cost: WithExchange) -> tuple[Callable[[np.ndarray], np.ndarray], ...]:
+    """Milliseconds of the forward's exchange of so many bytes, and what the backward's adds."""
+    none = np.zeros(1)
+    nothing_ms = float(cost.exchange.ms(none, none)[0])
+
+    def forward(num_bytes: np.ndarray) -> np.ndarray:
+        return cost.exchange.ms(num_bytes, np.zeros(len(num_bytes)))
+
+    def backward(num_bytes: np.ndarray) -> np.ndarray:
+        return cost.exchange.ms(np.zeros(len(num_bytes)), num_bytes) - nothing_ms
+
+    return forward, backward
+
+
+def convex_minorant(function: Callable[[np.ndarray], np.ndarray], most: float, at: float) -> float:
+    """The largest convex function below a function on [0, most] that also never falls, at one place; by sampling.
+
+    >>> convex_minorant(np.sqrt, 16.0, 4.0), round(convex_minorant(np.square, 16.0, 4.0), 1)
+    (1.0, 16.0)
+    """
+    if most <= 0:
+        return float(function(np.zeros(1))[0])
+    x = np.unique(np.concatenate([[0.0], np.geomspace(most / 1e6, most, SAMPLED), [at]]))
+    y = np.minimum.accumulate(function(x)[::-1])[::-1]
+    hull: list[int] = []
+    for place in range(len(x)):
+        while len(hull) > 1 and _is_above(x, y, hull[-2], hull[-1], place):
+            hull.pop()
+        hull.append(place)
+    return float(np.interp(at, x[hull], y[hull]))
+
+
+def _is_above(x: np.ndarray, y: np.ndarray, one: int, middle: int, other: int) -> bool:
+    """Whether the middle point is not below the line through the others."""
+    return bool((y[middle] - y[one]) * (x[other] - x[one]) >= (y[other] - y[one]) * (x[middle] - x[one]))
 
 
 def gap(assignment: Assignment, task: Task, cost: Cost) -> float:
@@ -116,9 +209,11 @@ def check_cost(task: Task, cost: Cost, *, seed: int = 0, sets: int = 1000) -> Ch
     """Draw sets of a task's pieces, and count where the cost is not what the bound takes it for.
 
     Args:
+        cost: of computing; of a `WithExchange` only that is checked.
         sets: pairs of disjoint sets that are drawn: of few pieces up to all of them, so that the sums which the bound
             rates are among them.
     """
+    cost = cost.compute if isinstance(cost, WithExchange) else cost
     rng = np.random.default_rng(seed)
     pieces = [table.whole() for table in task.tables]
     rows = cost.rows(pieces)

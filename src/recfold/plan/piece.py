@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -14,6 +14,9 @@ NUM_BINS = 17
 
 COLUMNS_MULTIPLE = 4
 """Widths of pieces are multiples of it: what FBGEMM's CPU op asks for."""
+
+LAST_MEAN = 1.5 * 2 ** (NUM_BINS - 2)
+"""Accesses of a row of the last bin, which has no upper end."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,25 @@ class TableLoad:
         return Piece(self, (0, self.rows), (0, self.dim))
 
     def replica(self, ranks: int) -> "Piece":
-        """What each rank has of it where it is replicated: all cells, and an even share of the lists."""
-        return replace(self, lists=self.lists / ranks, lookups=self.lookups / ranks).whole()
+        """What each rank has of it where it is replicated: all cells, an even share of the lists, and each row read
+        1 / ranks as often."""
+        accesses = moved_bins(self.accesses, 1 / ranks)
+        own = replace(self, lists=self.lists / ranks, lookups=self.lookups / ranks, accesses=accesses)
+        return replace(own.whole(), copies=ranks)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A rectangle of a table: rows [a, b) and columns [c, d). Ids are taken to be spread evenly over row ranges."""
+    """A rectangle of a table: rows [a, b) and columns [c, d). Ids are taken to be spread evenly over row ranges.
+
+    Args:
+        copies: ranks that hold it; more than one where the table is replicated, whose `table` is one rank's share.
+    """
 
     table: TableLoad
     rows: tuple[int, int]
     columns: tuple[int, int]
+    copies: int = 1
 
     @property
     def num_rows(self) -> int:
@@ -101,6 +112,11 @@ class Piece:
         if share == 1 or self.table.lists == 0:
             return self.table.lists
         return self.table.lists * (1 - (1 - share) ** (self.table.lookups / self.table.lists))
+
+    @property
+    def touched_rows(self) -> float:
+        """Distinct rows that a step reads."""
+        return self.lookups * float((np.array(self.table.accesses) / mean_counts()).sum())
 
     @property
     def pooling(self) -> float:
@@ -136,3 +152,31 @@ class Piece:
 def features_of(pieces: Sequence[Piece]) -> np.ndarray:
     """Features of each, float64 [P, 21]."""
     return np.stack([piece.features for piece in pieces]) if pieces else np.zeros((0, 4 + NUM_BINS))
+
+
+@cache
+def mean_counts() -> np.ndarray:
+    """Accesses of a row of each bin on average, where they are spread evenly over the bin's logarithm, as in
+    `recfold.plan.cost.draw`; float64 [17]."""
+    means = [1.0, 2.0]
+    for number in range(2, NUM_BINS - 1):
+        low = 2 ** (number - 1)
+        if number <= 10:
+            steps = np.arange(low, 2 * low)
+            means.append(float(((steps + 1) * np.log2((steps + 1) / steps)).sum()))
+        else:
+            means.append(low / math.log(2) + 0.5)
+    found = np.array([*means, LAST_MEAN])
+    found.flags.writeable = False
+    return found
+
+
+def moved_bins(accesses: Sequence[float], factor: float) -> tuple[float, ...]:
+    """The bins of rows that are read so many times as often: moved by the logarithm, to whole bins.
+
+    >>> moved_bins((0.0, 0.5, 0.5, *[0.0] * 14), 0.5)[:3]
+    (0.5, 0.5, 0.0)
+    """
+    moved = np.zeros(NUM_BINS)
+    np.add.at(moved, np.clip(np.arange(NUM_BINS) + round(math.log2(factor)), 0, NUM_BINS - 1), np.array(accesses))
+    return tuple(moved.tolist())

@@ -16,8 +16,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from recfold.plan.cost.draw import access_shares, draw_counts, mean_counts
-from recfold.plan.piece import NUM_BINS, TableLoad
+from recfold.plan.cost.draw import access_shares, draw_counts
+from recfold.plan.piece import NUM_BINS, TableLoad, mean_counts
 from recfold.plan.task import Split, Task
 from recfold.spec import InputError, Topology
 

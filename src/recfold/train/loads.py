@@ -1,7 +1,6 @@
 """What a step asks of each embedding table, measured on the first batches of a run: what plans are rated by."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from recfold.batch import Batch
 from recfold.embed import Bags
 from recfold.model import model_weights
 from recfold.plan.cost.draw import access_shares
-from recfold.plan.cost.sets import scaled
+from recfold.plan.loads import times
 from recfold.plan.piece import NUM_BINS, TableLoad
 from recfold.spec import InputError, Read, Schema
 from recfold.table import FoldedTable
@@ -71,7 +70,7 @@ def loads_of(
         bins = np.mean([part[2] for part in parts], axis=0)
         accesses = tuple((bins / bins.sum() if bins.sum() else bins).tolist())
         load = TableLoad(name, size.rows, size.dim, size.row_bytes, lists, lookups, accesses)
-        found.append(_of_ranks(load, ranks / together))
+        found.append(times(load, ranks / together))
     return tuple(found)
 
 
@@ -93,12 +92,3 @@ def _load(
             lists += bags.num_bags(read.mode)
     lookups = int(counts.sum())
     return lists, lookups, np.array(access_shares(counts[counts > 0]) if lookups else [0.0] * NUM_BINS) * lookups
-
-
-def _of_ranks(load: TableLoad, factor: float) -> TableLoad:
-    """Of so many times the ranks, as if each row were read so many times as often."""
-    if factor == 1 or load.lookups == 0:
-        return load
-    return replace(
-        load, lists=load.lists * factor, lookups=load.lookups * factor, accesses=scaled(load, factor).accesses
-    )

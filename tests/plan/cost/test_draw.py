@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recfold.plan.cost.draw import access_shares, bin_of, draw_bags, draw_counts, mean_counts
-from recfold.plan.piece import NUM_BINS, TableLoad
+from recfold.plan.cost.draw import access_shares, bin_of, draw_bags, draw_counts
+from recfold.plan.piece import NUM_BINS, TableLoad, mean_counts
 from recfold.plan.pool import table_pool
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recfold.plan.cost.draw import mean_counts
-from recfold.plan.piece import Piece
+from recfold.plan.piece import Piece, mean_counts
 from recfold.spec import InputError
 
 TERMS = ("piece", "list", "list_column", "lookup", "lookup_column", "first", "first_column", "again", "again_column")

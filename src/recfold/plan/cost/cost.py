@@ -29,9 +29,14 @@ class Cost(Protocol):
 
 def rank_ms(assignment: Assignment, task: Task, cost: Cost) -> np.ndarray:
     """Milliseconds of each rank, float64 [N]; of a replicated table every rank looks up an even share of the lists."""
+    return cost.ms(rank_sums(assignment, task, cost))
+
+
+def rank_sums(assignment: Assignment, task: Task, cost: Cost) -> np.ndarray:
+    """Rows of each rank's pieces added up, float64 [N, K]."""
     pieces = list(assignment.pieces)
     copies = [table.replica(task.ranks) for table in task.tables if table.name in assignment.replicated]
     rows = cost.rows([*pieces, *copies])
     sums = np.tile(rows[len(pieces) :].sum(0), (task.ranks, 1))
     np.add.at(sums, assignment.ranks, rows[: len(pieces)])
-    return cost.ms(sums)
+    return sums

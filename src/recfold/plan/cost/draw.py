@@ -1,13 +1,8 @@
 """Ids with the access counts that a load describes: how many rows are read how often, and the lists they lie in."""
 
-import math
-
 import numpy as np
 
-from recfold.plan.piece import NUM_BINS, Piece
-
-LAST_MEAN = 1.5 * 2 ** (NUM_BINS - 2)
-"""Accesses of a row of the last bin, which has no upper end."""
+from recfold.plan.piece import NUM_BINS, Piece, mean_counts
 
 
 def bin_of(counts: np.ndarray) -> np.ndarray:
@@ -29,20 +24,6 @@ def access_shares(counts: np.ndarray) -> tuple[float, ...]:
     total = counts.sum()
     found = np.bincount(bin_of(counts), weights=counts, minlength=NUM_BINS)
     return tuple((found / total if total else found).tolist())
-
-
-def mean_counts() -> np.ndarray:
-    """Accesses of a row of each bin on average, where they are spread evenly over the bin's logarithm, as in
-    `draw_counts`; float64 [17]."""
-    means = [1.0, 2.0]
-    for number in range(2, NUM_BINS - 1):
-        low = 2 ** (number - 1)
-        if number <= 10:
-            steps = np.arange(low, 2 * low)
-            means.append(float(((steps + 1) * np.log2((steps + 1) / steps)).sum()))
-        else:
-            means.append(low / math.log(2) + 0.5)
-    return np.array([*means, LAST_MEAN])
 
 
 def draw_counts(lookups: float, rows: int, accesses: tuple[float, ...], random: np.random.Generator) -> np.ndarray:

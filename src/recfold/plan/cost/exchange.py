@@ -18,6 +18,9 @@ from recfold.plan.cost.cost import Cost
 from recfold.plan.piece import Piece
 from recfold.spec import InputError, Topology
 
+MOST_RANKS = 16
+"""That the fitted heads rate."""
+
 ID_BYTES, LENGTH_BYTES, NUMBER_BYTES = 8, 4, 4
 
 
@@ -75,9 +78,11 @@ class LinkExchange:
 
     def ms(self, forward_bytes: np.ndarray, backward_bytes: np.ndarray) -> np.ndarray:
         """Ids and rows are two exchanges, gradients one; with hosts, what leaves the host and what stays go at once."""
-        return self._all_to_all_ms(forward_bytes) + self.within.latency_ms + self._all_to_all_ms(backward_bytes)
+        twice = self.within.latency_ms if self.topology.ranks > 1 else 0.0
+        return self.all_to_all_ms(forward_bytes) + twice + self.all_to_all_ms(backward_bytes)
 
-    def _all_to_all_ms(self, num_bytes: np.ndarray) -> np.ndarray:
+    def all_to_all_ms(self, num_bytes: np.ndarray) -> np.ndarray:
+        """Of ranks that send so many bytes to all others together, evenly, [M]."""
         ranks, per_host = self.topology.ranks, self.topology.ranks_per_host or self.topology.ranks
         if ranks == 1:
             return np.zeros(len(num_bytes))
@@ -129,12 +134,22 @@ def exchange_inputs(ranks: int | np.ndarray, own_bytes: np.ndarray, most_bytes: 
     return np.column_stack([many - 1.0, (logs[0] - 18.0) / 4.0, (logs[1] - 18.0) / 4.0])
 
 
-def exchange_bytes(pieces: Sequence[Piece], ranks: int) -> np.ndarray:
-    """Bytes that a rank exchanges with others for each piece, in the forward and in the backward, float64 [P, 2]."""
+def exchange_bytes(pieces: Sequence[Piece], ranks: int, number_bytes: float = NUMBER_BYTES) -> np.ndarray:
+    """Bytes that a rank exchanges with others for each piece, in the forward and in the backward, float64 [P, 2].
+
+    Of a replicated table every rank sends the rows that it touches to all others, and later their gradients.
+
+    Args:
+        number_bytes: of a number of a row as it travels.
+    """
     share = (ranks - 1) / ranks
     found = []
     for piece in pieces:
-        rows = piece.lists * piece.dim * NUMBER_BYTES
+        if piece.copies > 1:
+            touched = piece.touched_rows * (piece.copies - 1)
+            found.append((touched * ID_BYTES, touched * piece.dim * number_bytes))
+            continue
+        rows = piece.lists * piece.dim * number_bytes
         found.append(((piece.lookups * ID_BYTES + piece.lists * LENGTH_BYTES + rows) * share, rows * share))
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
@@ -147,11 +162,13 @@ class WithExchange:
         compute: of the lookup, backward and update.
         exchange: of the group.
         ranks: of the group.
+        number_bytes: of a number of a row as it travels.
     """
 
     compute: Cost
     exchange: Exchange
     ranks: int
+    number_bytes: float = NUMBER_BYTES
 
     @property
     def name(self) -> str:
@@ -160,11 +177,16 @@ class WithExchange:
 
     def rows(self, pieces: Sequence[Piece]) -> np.ndarray:
         """Those of `compute`, and the bytes of both exchanges, [P, K + 2]."""
-        return np.column_stack([self.compute.rows(pieces), exchange_bytes(pieces, self.ranks)])
+        return np.column_stack([self.compute.rows(pieces), exchange_bytes(pieces, self.ranks, self.number_bytes)])
 
     def ms(self, sums: np.ndarray) -> np.ndarray:
         """Milliseconds [M]."""
-        return self.compute.ms(sums[:, :-2]) + self.exchange.ms(sums[:, -2], sums[:, -1])
+        compute, exchange = self.parts(sums)
+        return compute + exchange
+
+    def parts(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Milliseconds of computing, and of the exchange, [M] each."""
+        return self.compute.ms(sums[:, :-2]), self.exchange.ms(sums[:, -2], sums[:, -1])
 
 
 def check_ranks(ranks: int) -> None:
@@ -173,7 +195,7 @@ def check_ranks(ranks: int) -> None:
     Raises:
         InputError: more ranks than that.
     """
-    if not 1 <= ranks <= 16 or not math.isfinite(ranks):
+    if not 1 <= ranks <= MOST_RANKS or not math.isfinite(ranks):
         raise InputError(
             "the fitted exchange knows groups of one machine", got=f"{ranks} ranks", todo="describe the links instead"
         )

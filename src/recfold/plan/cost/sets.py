@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recfold.plan.cost.analytic import AnalyticCost
-from recfold.plan.piece import NUM_BINS, Piece, TableLoad
+from recfold.plan.piece import NUM_BINS, Piece, TableLoad, moved_bins
 from recfold.plan.pool import DIMS, PoolTable
 
 MAX_PIECES = 60
@@ -94,16 +94,13 @@ def scaled(load: TableLoad, batch: float, rows: float = 1.0) -> TableLoad:
     >>> half.lists, half.lookups, half.accesses[:3]
     (32.0, 32.0, (0.5, 0.5, 0.0))
     """
-    step = round(math.log2(batch))
-    accesses = np.zeros(NUM_BINS)
-    np.add.at(accesses, np.clip(np.arange(NUM_BINS) + step, 0, NUM_BINS - 1), np.array(load.accesses))
     most = max(MAX_PIECE_BYTES // load.row_bytes, load.rows)
     return dataclasses.replace(
         load,
         rows=min(max(round(load.rows * rows), 1), most),
         lists=float(max(round(load.lists * batch), 1)),
         lookups=float(max(round(load.lookups * batch), 1)),
-        accesses=tuple(accesses.tolist()),
+        accesses=moved_bins(load.accesses, batch),
     )
 
 

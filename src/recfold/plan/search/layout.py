@@ -21,10 +21,10 @@ class Rated:
     cost: Cost
     name: str = "rated"
     num_sets: int = 0
-    known: dict[tuple[str, tuple[int, int], tuple[int, int], float], np.ndarray] = field(default_factory=dict)
+    known: dict[tuple[str, tuple[int, int], tuple[int, int], int], np.ndarray] = field(default_factory=dict)
 
     def rows(self, pieces: Sequence[Piece]) -> np.ndarray:
-        keys = [(piece.table.name, piece.rows, piece.columns, piece.table.lists) for piece in pieces]
+        keys = [(piece.table.name, piece.rows, piece.columns, piece.copies) for piece in pieces]
         missing = [number for number, key in enumerate(keys) if key not in self.known]
         if missing:
             found = self.cost.rows([pieces[number] for number in missing])

@@ -1,0 +1,109 @@
+"""Verbs plan and simulate, from the command line to files that training and simulation take."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+
+from recfold.plan import SEARCHERS, load_plan
+from recfold.train import read_journal
+
+SMALL = ("--set", "tables.dim=8", "--set", "train.batch_size=128")
+
+
+@pytest.fixture(scope="module")
+def planned(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for plans of this module."""
+    return tmp_path_factory.mktemp("plans")
+
+
+def test_a_plan_is_explained_and_trained_on(cli: Cli, made: Path, planned: Path) -> None:
+    out = planned / "plan.json"
+    ran = cli("plan", made / "folded", "--devices", 2, "--memory-gb", 1, "--seconds", 0.3, "--out", out, *SMALL)
+    assert ran.code == 0, ran.err
+    for text in ("26 tables on 2 ranks", "slowest rank", "lower bound", "above it", "its check", "cost fitted on"):
+        assert text in ran.out
+    assert load_plan(out).ranks == 2
+    explained = json.loads((planned / "plan.explained.json").read_text())
+    assert explained["search"] == "best"
+    assert len(explained["rating"]["ranks"]) == 2
+    assert len(explained["loads"]["tables"]) == 26
+    run = planned / "run"
+    quick = ("--set", "train.max_steps=2", "--set", "train.eval_every=never", "--set", "train.throughput_steps=0")
+    options = ("--set", "reader.workers=0", "--set", "train.log_every=1", *quick)
+    # the same arguments as one process: the plan of two ranks is refused by it, and taken by two
+    refused = cli("train", made / "folded", "--out", run, "--plan", out, *SMALL, *options)
+    assert (refused.code, "the plan is for 2 ranks" in refused.err) == (1, True)
+    trained = cli("train", made / "folded", "--out", run, "--plan", out, "--nproc", 2, *SMALL, *options)
+    assert trained.code == 0, trained.err
+    assert load_plan(run / "plan.json") == load_plan(out)
+    assert [own["step"] for own in read_journal(run) if own["kind"] == "step"] == [1, 2]
+
+
+def test_compare_lists_every_search(cli: Cli, made: Path) -> None:
+    ran = cli("plan", made / "folded", "--devices", 2, "--splits", "none", "--seconds", 0.2, "--compare", *SMALL)
+    assert ran.code == 0, ran.err
+    listed = re.findall(r"^│ ([a-z-]+) +│ [\d.]+ ms", ran.out, re.MULTILINE)
+    assert sorted(listed) == sorted(SEARCHERS)
+
+
+def test_the_answer_as_json(cli: Cli, made: Path) -> None:
+    ran = cli("plan", made / "folded", "--devices", 2, "--search", "ldm", "--cost", "analytic", "--json", *SMALL)
+    found = json.loads(ran.out)
+    rating = found["explained"]["rating"]
+    assert rating["slowest_ms"] == max(own["compute_ms"] + own["exchange_ms"] for own in rating["ranks"])
+    assert found["plan"]["topology"]["ranks"] == 2
+
+
+def test_an_impossible_task_says_which_table_and_what_helps(cli: Cli, made: Path) -> None:
+    ran = cli("plan", made / "folded", "--devices", 2, "--memory-gb", 0.001, "--splits", "none", *SMALL)
+    assert ran.code == 1
+    assert "needs 7,200,000 bytes on one rank" in ran.err
+    assert "allow 'user_00' to be split by rows" in ran.err
+
+
+def test_wrong_options_are_answered_with_the_right_ones(cli: Cli, made: Path) -> None:
+    for arguments, text in (
+        (("--splits", "row"), "unknown split 'row'"),
+        (("--search", "bets"), "did you mean 'best'"),
+        (("--cost", "none.safetensors"), "there is no fitted cost"),
+    ):
+        ran = cli("plan", made / "folded", "--devices", 2, *arguments, *SMALL)
+        assert (ran.code, text in ran.err) == (1, True), ran.err
+
+
+def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, planned: Path) -> None:
+    out = planned / "four.json"
+    assert cli("plan", made / "folded", "--devices", 4, "--search", "ldm", "--out", out, *SMALL).code == 0
+    slow, fast = (
+        json.loads(cli("simulate", out, "--bandwidth-gbps", gbps, "--latency-us", 50, "--json").out)
+        for gbps in (1, 100)
+    )
+    assert slow["ms"] > fast["ms"] > 0
+    shown = cli("simulate", out, "--ranks-per-host", 2, "--set", "dense.mflops=1")
+    assert "a step takes" in shown.out
+    assert "all-reduce" in shown.out
+    curve = cli("simulate", out, "--curve", "1,2,4", "--plot", planned / "curve.svg")
+    assert "100 %" in curve.out
+    assert (planned / "curve.svg").read_text().startswith("<?xml")
+    for arguments, text in (
+        ((), "nothing to simulate"),
+        ((out, "--plot", "a.svg"), "--plot draws a curve"),
+        ((out, "--curve", "a"), "no list of numbers"),
+        ((out, "--latency-us", 1), "--latency-us needs"),
+        ((planned / "curve.svg",), "is not JSON"),
+    ):
+        ran = cli("simulate", "--no-overlap", *arguments)
+        assert (ran.code, text in ran.err) == (1, True), ran.err
+
+
+def test_a_finished_run_is_compared_with_its_simulation(cli: Cli, made: Path) -> None:
+    ran = cli("simulate", "--check", made / "run", "--json")
+    assert ran.code == 0, ran.err
+    (found,) = json.loads(ran.out)
+    assert found["ranks"] == 1
+    assert found["measured_ms"] > 0
+    assert found["error"] == pytest.approx(found["ms"] / found["measured_ms"] - 1)
+    assert set(found["phases_ms"]) >= {"lookup", "forward"}
