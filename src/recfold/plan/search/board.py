@@ -17,6 +17,7 @@ from recfold.plan.search.cut import halves, smallest, ways_below
 from recfold.plan.search.packing import exchanged, pack
 from recfold.plan.search.place import place_in_order
 from recfold.plan.task import Assignment, Split, Task
+from recfold.spec import InputError
 
 CUTTING_ROUNDS = 24
 """Times that the largest pieces are halved where no packing is found."""
@@ -156,12 +157,18 @@ def prepared(task: Task, cost: Cost, *, even: bool = True) -> Board:
     pieces = [table.whole() for table in task.tables]
     if task.memory_bytes is not None:
         pieces = _cut_to_memory(task, cost, pieces, task.memory_bytes)
-    if not even or not task.splits or task.ranks == 1:
+    if not task.splits or task.ranks == 1:
         return board_of(task, cost, pieces, task.splits)
     share = _even_share_ms(task, cost, pieces)
-    pieces = _cut_to_share(task, cost, pieces, share)
-    board = board_of(task, cost, pieces, task.splits)
-    return _replicated_above(board, share) if task.splits == {"replicate"} else board
+    ways = [pieces, _cut_to_share(task, cost, pieces, share)]
+    # memory that is nearly full may have room for the one and not for the other: every search tries both
+    for number in (1, 0) if even else (0, 1):
+        try:
+            board = board_of(task, cost, ways[number], task.splits)
+        except InputError:
+            continue
+        return _replicated_above(board, share) if even and task.splits == {"replicate"} else board
+    return board_of(task, cost, pieces, task.splits)  # which raises
 
 
 def check_possible(task: Task) -> None:
