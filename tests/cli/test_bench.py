@@ -48,7 +48,7 @@ def test_a_training_bench_says_what_it_compares(cli: Any, tmp_path: Path) -> Non
     [
         (
             ["raeder"],
-            "unknown bench 'raeder'; expected one of exchange, fold, plan, reader, storage, train-pooled, train-sequence; ",
+            "unknown bench 'raeder'; expected one of exchange, fold, plan, reader, storage, train-pooled, ",
         ),
         (
             ["storage", "--workload", "pool"],
