@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recfold.plan.cost import Cost, rank_ms
@@ -51,6 +51,7 @@ def task_of(
     slack=st.sampled_from([None, 1.0, 1.05, 1.3, 3.0]),
     splits=st.sampled_from(SPLITS),
 )
+@example(loads=[(1, 4, 0.0, 0.0)], ranks=2, slack=None, splits=frozenset({"replicate"}))
 def test_each_cell_is_placed_once_within_memory(
     search: str,
     cost: Cost,

@@ -8,7 +8,7 @@ import pytest
 
 from recfold.plan.cluster import Cluster, LinkSpec, Tier, load_cluster
 from recfold.plan.cost import Link, LinkExchange
-from recfold.plan.loads import Loads, LoadSpec, load_loads, write_loads
+from recfold.plan.loads import Loads, load_loads, write_loads
 from recfold.plan.piece import NUM_BINS, TableLoad
 from recfold.plan.simulate import PHASES, DensePart, Machine, curve, machine_of, save_curve, simulate
 from recfold.plan.simulate.curve import CurveRequest
@@ -120,7 +120,7 @@ def test_rows_of_a_slower_tier_are_fetched_and_written_back() -> None:
 
 
 def loads() -> Loads:
-    return Loads(ranks=2, batch_size=50, tables=(LoadSpec.of(BIG), LoadSpec.of(SMALL)))
+    return Loads(ranks=2, batch_size=50, tables=(BIG, SMALL))
 
 
 CLUSTER = Cluster(

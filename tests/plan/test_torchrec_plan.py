@@ -15,7 +15,7 @@ import torch
 from recfold.embed.quiet import quiet
 from recfold.plan import save_plan
 from recfold.plan.interop import RecfoldPlanner, to_torchrec_plan
-from recfold.plan.interop.modules import torchrec_plans
+from recfold.plan.interop.modules import torchrec_distributed
 from recfold.plan.interop.planner import guessed_accesses, torchrec_bits
 from recfold.plan.interop.torchrec_plan import even_blocks, torchrec_rectangles
 from recfold.plan.piece import TableLoad
@@ -226,7 +226,7 @@ def test_guessed_accesses_read_no_more_rows_than_there_are() -> None:
 
 
 def test_without_torchrec_one_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    torchrec_plans.cache_clear()
+    torchrec_distributed.cache_clear()
     monkeypatch.setitem(sys.modules, "torchrec", None)
     monkeypatch.setitem(sys.modules, "torchrec.distributed", None)
     monkeypatch.setitem(sys.modules, "torchrec.distributed.types", None)
@@ -235,4 +235,4 @@ def test_without_torchrec_one_error_says_what_to_do(monkeypatch: pytest.MonkeyPa
         with pytest.raises(InputError, match=r"TorchRec is not installed.*install it with `make peers`"):
             to_torchrec_plan(plan)
     finally:
-        torchrec_plans.cache_clear()
+        torchrec_distributed.cache_clear()

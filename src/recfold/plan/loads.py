@@ -11,26 +11,6 @@ from recfold.plan.piece import TableLoad, moved_bins
 from recfold.spec import InputError, Settings
 
 
-class LoadSpec(Settings):
-    """A `TableLoad` in a file."""
-
-    name: str
-    rows: int
-    dim: int
-    row_bytes: int
-    lists: float
-    lookups: float
-    accesses: tuple[float, ...]
-
-    @classmethod
-    def of(cls, load: TableLoad) -> "LoadSpec":
-        return cls(**dataclasses.asdict(load))
-
-    def load(self) -> TableLoad:
-        """For a task."""
-        return TableLoad(**dict(self))
-
-
 class Loads(Settings):
     """What a step of `ranks` ranks, each with a batch of `batch_size` samples, asks of each table.
 
@@ -41,14 +21,14 @@ class Loads(Settings):
 
     ranks: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    tables: tuple[LoadSpec, ...]
+    tables: tuple[TableLoad, ...]
     by_row: tuple[str, ...] = ()
 
     def of_ranks(self, ranks: int) -> tuple[TableLoad, ...]:
         """Loads of a step of another number of ranks with the same batch each, as if each row were read so many times
         as often."""
         factor = ranks / self.ranks
-        return tuple(times(spec.load(), factor) for spec in self.tables)
+        return tuple(times(load, factor) for load in self.tables)
 
 
 def times(load: TableLoad, factor: float) -> TableLoad:
@@ -78,8 +58,6 @@ def write_loads(
     tables: Sequence[TableLoad], path: Path, *, ranks: int, batch_size: int, by_row: Sequence[str] = ()
 ) -> None:
     """Write loads of your own making, for `recfold plan` and `recfold simulate`."""
-    found = Loads(
-        ranks=ranks, batch_size=batch_size, tables=tuple(map(LoadSpec.of, tables)), by_row=tuple(sorted(by_row))
-    )
+    found = Loads(ranks=ranks, batch_size=batch_size, tables=tuple(tables), by_row=tuple(sorted(by_row)))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found.model_dump(mode="json")) + "\n", encoding="utf-8")

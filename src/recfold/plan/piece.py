@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
+from pydantic import ConfigDict
 
 from recfold.spec import InputError, Shard
 
@@ -35,6 +36,8 @@ class TableLoad:
     Raises:
         InputError: a number that cannot be.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # where it stands in a file
 
     name: str
     rows: int

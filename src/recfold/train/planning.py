@@ -9,7 +9,7 @@ from recfold.plan import SEARCHERS, TableSize, find
 from recfold.plan.choose_cost import ChosenCost, choose_cost
 from recfold.plan.cluster import Cluster
 from recfold.plan.explained import Bounded, Explained, Rating
-from recfold.plan.loads import Loads, LoadSpec, load_loads
+from recfold.plan.loads import Loads, load_loads
 from recfold.plan.task import Split, Task
 from recfold.spec import Plan, Schema
 from recfold.table import FoldedTable
@@ -79,7 +79,7 @@ def measured_loads(
     return Loads(
         ranks=ranks,
         batch_size=own.train.batch_size,
-        tables=tuple(LoadSpec.of(load) for load in loads_of(data, chosen, own, ranks=ranks)),
+        tables=tuple(loads_of(data, chosen, own, ranks=ranks)),
         by_row=tuple(name for name, spec in specs.items() if (spec.optimizer or own.tables.optimizer) == BY_ROW),
     )
 

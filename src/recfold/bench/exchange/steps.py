@@ -9,13 +9,13 @@ from typing import Any
 
 from recfold.bench.exchange.cases import STEP_CASES, StepCase, exchange_run, step_case
 from recfold.bench.exchange.network import places
-from recfold.bench.exchange.torchrec_side import torchrec_distributed
 from recfold.bench.exchange.world import World, open_world
 from recfold.bench.facts import machine_facts, peer_versions
 from recfold.bench.measurement import Measurement
 from recfold.bench.settings import BenchSettings
 from recfold.bench.training.parity import TOLERANCES
 from recfold.bench.work import Work
+from recfold.plan.interop.modules import torchrec_distributed
 from recfold.spec import InputError, unknown
 
 REPEATS = 8

@@ -1,9 +1,6 @@
 """TorchRec's DistributedModelParallel as a side: table-wise shards, fused row-wise AdaGrad, DDP for the dense part."""
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -26,46 +23,13 @@ from recfold.bench.training.torchrec_modules import torchrec_modules
 from recfold.embed import ShardedTables
 from recfold.embed.quiet import quiet
 from recfold.model import Dlrm
+from recfold.plan.interop.modules import torchrec_distributed
 from recfold.spec import InputError, Plan, Schema
 from recfold.train import RunSettings
 from recfold.train.dense import build_optimizer
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks
 from recfold.train.settings import TableDefaults
-
-
-@dataclass(frozen=True)
-class TorchRecDistributed:
-    """What a sharded peer is made of.
-
-    Args:
-        configs, modules: of embedding bag collections.
-        sharders: torchrec.distributed.embeddingbag.
-        parallel: torchrec.distributed.model_parallel.
-        plans: torchrec.distributed.sharding_plan.
-        types: torchrec.distributed.types.
-    """
-
-    configs: Any
-    modules: Any
-    sharders: Any
-    parallel: Any
-    plans: Any
-    types: Any
-
-
-@functools.cache
-def torchrec_distributed() -> TorchRecDistributed:
-    """Import them, once a process.
-
-    Raises:
-        InputError: TorchRec or FBGEMM is not installed, or does not load.
-    """
-    torchrec_modules()
-    names = ("modules.embedding_configs", "modules.embedding_modules", "distributed.embeddingbag")
-    more = ("distributed.model_parallel", "distributed.sharding_plan", "distributed.types")
-    with quiet():
-        return TorchRecDistributed(*(import_module(f"torchrec.{name}") for name in (*names, *more)))
 
 
 class TorchRecSide:

@@ -60,9 +60,11 @@ class World:
                 for key, _ in ready:
                     line = key.fileobj.readline()  # type: ignore[union-attr]
                     found[key.data] = json.loads(line) if line else {"error": self._last_words(key.data)}
-                    if "error" in found[key.data]:
-                        raise InputError(found[key.data]["error"])
                     waiting.unregister(key.fileobj)
+        # only now: what one rank has said must not be taken for its answer to the next request
+        for answer in found.values():
+            if "error" in answer:
+                raise InputError(answer["error"])
         return [found[rank] for rank in range(len(found))]
 
     def _last_words(self, rank: int) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from recfold.embed.quiet import quiet
-from recfold.spec import InputError
+from recfold.plan.interop.modules import importing_torchrec
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,12 @@ def torchrec_modules() -> TorchRec:
     Raises:
         InputError: TorchRec or FBGEMM is not installed, or does not load.
     """
-    try:
-        with quiet():
-            jagged = import_module("torchrec.sparse.jagged_tensor")
-            # the first KJT of a process logs a warning that is about another use
-            jagged.KeyedJaggedTensor(["a"], torch.arange(1), lengths=torch.ones(1, dtype=torch.int64))
-            return TorchRec(
-                jagged,
-                import_module("torchrec.models.dlrm"),
-                import_module("fbgemm_gpu.split_table_batched_embeddings_ops_training"),
-            )
-    except (ImportError, OSError, AttributeError) as error:
-        raise InputError(
-            "TorchRec is not installed", got=str(error).splitlines()[0], todo="install it with `make peers`"
-        ) from None
+    with importing_torchrec():
+        jagged = import_module("torchrec.sparse.jagged_tensor")
+        # the first KJT of a process logs a warning that is about another use
+        jagged.KeyedJaggedTensor(["a"], torch.arange(1), lengths=torch.ones(1, dtype=torch.int64))
+        return TorchRec(
+            jagged,
+            import_module("torchrec.models.dlrm"),
+            import_module("fbgemm_gpu.split_table_batched_embeddings_ops_training"),
+        )

@@ -10,7 +10,7 @@ from torch import nn
 from recfold.plan.cost import Cost, shipped_cost
 from recfold.plan.cost.draw import mean_counts
 from recfold.plan.fits import check_fits
-from recfold.plan.interop.modules import torchrec_plans
+from recfold.plan.interop.modules import torchrec_distributed
 from recfold.plan.interop.torchrec_plan import even_blocks, to_torchrec_plan
 from recfold.plan.piece import NUM_BINS, TableLoad
 from recfold.plan.pool import ACCESS_SHARES
@@ -76,7 +76,7 @@ class RecfoldPlanner:
         group = pg if pg is not None else dist.GroupMember.WORLD
         if group is None:
             raise InputError("there is no process group", todo="call torch.distributed.init_process_group, or plan()")
-        found, problem = torchrec_plans().collective.invoke_on_rank_and_broadcast_result(
+        found, problem = torchrec_distributed().collective.invoke_on_rank_and_broadcast_result(
             group, 0, self._attempt, module, sharders
         )
         if problem is not None:
@@ -97,7 +97,7 @@ class RecfoldPlanner:
             InputError: TorchRec is not installed, tables that fit on no device, two tables of one name, or
                 constraints that are not of a table or name types of sharding that are not known here.
         """
-        own = torchrec_plans()
+        own = torchrec_distributed()
         modules = {
             path: tables
             for path, tables in self._tables(module, sharders or own.plans.get_default_sharders())

@@ -14,7 +14,7 @@ Anything else it cannot say. Cuts of `spec.row_wise` lie up to a row a rank besi
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from recfold.plan.interop.modules import torchrec_plans
+from recfold.plan.interop.modules import torchrec_distributed
 from recfold.spec import InputError, Placement, Plan, Topology
 
 Rectangle = tuple[int, tuple[int, int], tuple[int, int]]
@@ -39,7 +39,7 @@ def to_torchrec_plan(
     Raises:
         InputError: TorchRec is not installed, a table is in no module or in two, or lies as TorchRec cannot say.
     """
-    own = torchrec_plans()
+    own = torchrec_distributed()
     given = {modules: list(plan.tables)} if isinstance(modules, str) else dict(modules)
     _check_modules(plan, given)
     return own.types.ShardingPlan(
@@ -58,7 +58,7 @@ def parameter_sharding(name: str, plan: Plan, device: str, compute_kernel: str) 
     Raises:
         InputError: it lies as TorchRec cannot say.
     """
-    own, placement = torchrec_plans(), plan.tables[name]
+    own, placement = torchrec_distributed(), plan.tables[name]
     ranks = range(plan.ranks)
     if placement.replicated:
         return own.types.ParameterSharding("data_parallel", "dense", ranks=list(ranks))

@@ -85,7 +85,7 @@ def _started(board: Board, rng: np.random.Generator) -> np.ndarray:
     orders = [board.dearest_first, np.lexsort((-board.single_ms_P, -load)), np.lexsort((-board.single_ms_P, -size))]
     for _ in range(ORDERS - len(orders)):
         orders.append(np.argsort(-board.single_ms_P * np.exp(NOISE * rng.standard_normal(num_pieces)), kind="stable"))
-    most = max(400_000 // (num_pieces * board.ranks), 2)
+    most = max(400_000 // max(num_pieces * board.ranks, 1), 2)  # no piece is left where every table is replicated
     greedy = board.greedy(np.stack(orders[:most]))
     apart = differenced(board.single_ms_P, board.ranks)
     found = [greedy] + ([apart] if board.fits(apart) else [])
