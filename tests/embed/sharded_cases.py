@@ -232,7 +232,7 @@ def mixed(seed: int, ranks: int) -> None:
     """Any plan trains as one process does."""
     draw = random.Random(seed)
     case = draw_case(draw, ranks)
-    train(case, case.sharded(), case.whole(), seed, ahead=seed % 3 == 0, empty=seed % 4 != 0)
+    train(case, case.sharded(waves=1 + seed % 5 // 2), case.whole(), seed, ahead=seed % 3 == 0, empty=seed % 4 != 0)
 
 
 def matrix(seed: int, ranks: int) -> None:
@@ -264,6 +264,28 @@ def repeated(seed: int, ranks: int) -> None:
             backward(tables(batches[dist.get_rank()]), {name: own[dist.get_rank()] for name, own in grads.items()})
         states.append(tables.state())
     assert all(torch.equal(states[1][name], tensor) for name, tensor in states[0].items())
+
+
+def waves(seed: int, ranks: int) -> None:
+    """Rows in any number of messages are the same rows, in as many bytes, and train the same bits."""
+    rank, case = dist.get_rank(), draw_case(random.Random(seed), ranks)
+    case = dataclasses.replace(case, options={**case.options, "kernel": "auto", "dtype": torch.float32})
+    found = []
+    for number in (1, 2, 7):
+        tables = case.sharded(waves=number, codec=("fp32", "int8")[seed % 2])
+        outputs = []
+        for batches, grads in steps_of(case, seed, True):
+            lookup = tables.begin(batches[rank])
+            tables.answer(lookup)
+            assert len(lookup.rows) == number
+            outputs.append(tables.finish(lookup))
+            backward(outputs[-1], {name: own[rank] for name, own in grads.items()})
+        found.append((outputs, tables.state(), tables.wire.take()))
+    for outputs, state, sent in found[1:]:
+        for own, first in zip(outputs, found[0][0], strict=True):
+            assert all(torch.equal(own[name], rows) for name, rows in first.items())
+        assert all(torch.equal(state[name], tensor) for name, tensor in found[0][1].items())
+        assert sent == found[0][2]
 
 
 def resharded(seed: int, ranks: int) -> None:
@@ -438,7 +460,7 @@ def wrong(seed: int, ranks: int) -> None:
     with raises(f"on rank 0: the plan is for {ranks + 1} ranks; got {ranks}"):
         ShardedTables(tables, reads, plan=small if rank == 0 else plan)
     other = Plan(topology=topology, tables={"item": table_wise(8, 4, rank=0)})
-    with raises("rank 1 has other tables, reads, plan, codec or seed than rank 0"):
+    with raises("rank 1 has other tables, reads, plan, codec, waves or seed than rank 0"):
         ShardedTables(tables, reads, plan=other if rank == 1 else plan)
     with raises("unknown codec 'fp8'"):
         ShardedTables(tables, reads, plan=plan, codec="fp8")
@@ -648,6 +670,7 @@ DRAWN: tuple[Callable[[int, int], None], ...] = (
     mixed,
     fbgemm,
     repeated,
+    waves,
     resharded,
     evaluated,
     codecs,

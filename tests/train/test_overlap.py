@@ -47,7 +47,8 @@ def found(size: int, folder: Path, table: FoldedTable, settings: Settings) -> li
         overlap = f"ranks.overlap={way}"
         for name, changes in MODELS.items():
             model, own = "dlrm" if name == "lookups" else name, ("reader.block_samples=64", *changes, overlap)
-            cases.append(case(f"{name} {way}", "steps", *own, model=model, ahead=way == "on"))
+            in_waves = f"ranks.waves={3 if way == 'on' else 1}"
+            cases.append(case(f"{name} {way}", "steps", *own, in_waves, model=model, ahead=way == "on"))
         out = str(folder / way)
         cases.append(case(f"run {way}", "run", *RUN, *STOPS, overlap, out=out, profile=True))
         cases.append(case(f"again {way}", "run", *RUN, *STOPS, overlap, "train.max_steps=16", out=out, resume=True))

@@ -82,11 +82,18 @@ class Dealer:
             first += len(reads)
         return joined
 
-    def by_rank(self, sums: Sequence[Tensor], asked: Sequence[Request]) -> list[list[Tensor]]:
-        """Rows of each own piece, cut into those of each rank."""
-        counts = [self.layout.rows_by_piece(request, self.peers.rank, self.partial) for request in asked]
-        cut = [own.detach().split([own_counts[place] for own_counts in counts]) for place, own in enumerate(sums)]
-        return [[own[rank] for own in cut] for rank in range(len(asked))]
+    def answered(self, asked: Sequence[Request]) -> list[list[int]]:
+        """[rank][own piece] rows that are looked up for it."""
+        return [self.layout.rows_by_piece(request, self.peers.rank, self.partial) for request in asked]
+
+    def by_rank(self, sums: Sequence[Tensor], answered: Sequence[Sequence[int]]) -> list[list[Tensor]]:
+        """Rows of own pieces, cut into those of each rank.
+
+        Args:
+            answered: [rank][piece] of these pieces.
+        """
+        cut = [own.detach().split(counts) for own, counts in zip(sums, zip(*answered, strict=True), strict=True)]
+        return [[own[rank] for own in cut] for rank in range(len(answered))]
 
     def assemble(self, lookup: Lookup, found: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
         """Outputs from the rows of every piece: row shards are added in the order of their rows."""
@@ -112,7 +119,7 @@ class Dealer:
 
     def spread(self, lookup: Lookup, received: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Gradients of the rows of each own piece from each rank."""
-        answered = self.by_rank(lookup.sums, lookup.asked)
+        answered = self.by_rank(lookup.sums, lookup.answered)
         return [
             self.partial.spread(rows, request, own)
             for rows, request, own in zip(answered, lookup.asked, received, strict=True)

@@ -1,5 +1,7 @@
 """What of a plan every step looks at, worked out once."""
 
+import bisect
+import itertools
 from collections.abc import Collection, Hashable, Mapping, Sequence
 
 from torch import Tensor
@@ -21,6 +23,8 @@ class Layout:
         rank: this one.
         same_ids: feature -> another one that always has the same bags: their ids travel once to a rank where both read
             the same rows.
+        summed: features that are given as a part of a sum.
+        waves: in how many messages a rank answers.
 
     Attributes:
         slots: what every rank looks up for every other.
@@ -30,6 +34,7 @@ class Layout:
         blocks: table -> its pieces by column block.
         on: [rank] its pieces with each of their reads.
         pieces_on: [rank] its pieces.
+        waves_on: [rank][wave] numbers of those of its pieces whose rows travel together.
         shipped_on: [rank] which parts of a request to it travel; the others are like one of them.
         shipped_here: (piece, mode) of each part of a request to this rank that travels.
         num_touched: lists of touched rows that travel.
@@ -43,6 +48,7 @@ class Layout:
         rank: int,
         same_ids: Mapping[str, str],
         summed: Collection[str] = (),
+        waves: int = 1,
     ) -> None:
         reads_of = {name: tuple(read for read in reads if read.table == name) for name in tables}
         replicated = tuple(own for name, own in tables.items() if plan.tables[name].replicated)
@@ -52,6 +58,7 @@ class Layout:
         self.blocks = {name: self.slots.blocks(name) for name in tables}
         self.on = [self.slots.on(other) for other in range(plan.ranks)]
         self.pieces_on = [self.slots.pieces_on(other) for other in range(plan.ranks)]
+        self.waves_on = [in_waves([piece.local.dim for piece in own], waves) for own in self.pieces_on]
         self.same_ids, self._summed = dict(same_ids), frozenset(summed)
         self._first_on = [_firsts([self.part_key(piece, read) for piece, read in own]) for own in self.on]
         self._first_touched = _firsts([(own.rows, *map(self._source, reads_of[own.name])) for own in replicated])
@@ -84,6 +91,20 @@ class Layout:
         slots = zip(self.on[rank], request.parts, strict=True)
         counts = (partial.as_looked_up(part, read.feature).num_bags for (_, read), part in slots)
         return [sum(next(counts) for _ in self.slots.reads[piece.table.name]) for piece in self.pieces_on[rank]]
+
+
+def in_waves(dims: Sequence[int], waves: int) -> list[range]:
+    """Runs of pieces with about as many columns each.
+
+    >>> in_waves([64, 64, 64, 64, 128], 2)
+    [range(0, 3), range(3, 5)]
+    >>> in_waves([64], 2)
+    [range(0, 1), range(1, 1)]
+    """
+    reached = [0, *itertools.accumulate(dims)]
+    middles = [(first + stop) / 2 for first, stop in itertools.pairwise(reached)]
+    cuts = [bisect.bisect_left(middles, number * reached[-1] / waves) for number in range(1, waves)]
+    return [range(first, stop) for first, stop in itertools.pairwise([0, *cuts, len(dims)])]
 
 
 def _firsts(keys: Sequence[Hashable]) -> list[int]:

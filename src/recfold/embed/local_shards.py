@@ -26,6 +26,7 @@ class LocalShards:
         kernel: `auto`, `fbgemm` or `torch`.
         together: feature -> its batch group.
         seed: of first weights.
+        waves: numbers of those of this rank's pieces that are looked up in one call.
     Raises:
         InputError: `fbgemm` cannot serve a shard.
 
@@ -35,8 +36,11 @@ class LocalShards:
         column_places: which of `pieces` these are.
     """
 
-    def __init__(self, slots: Slots, peers: Peers, kernel: str, together: Mapping[str, str], seed: int) -> None:
+    def __init__(
+        self, slots: Slots, peers: Peers, kernel: str, together: Mapping[str, str], seed: int, waves: Sequence[range]
+    ) -> None:
         self.pieces = slots.pieces_on(peers.rank)
+        self._own = tuple(waves)
         by_columns = [piece for piece in slots.pieces if needs_other_columns(piece)]
         own = {piece.local.name: piece for piece in self.pieces if not needs_other_columns(piece)}
         self._choice = choose_kernels([piece.local for piece in own.values()], kernel, peers.device)
@@ -46,12 +50,18 @@ class LocalShards:
             # a part of the rows gets only the lists that have ids there
             if not more and first.feature in together and piece.shard.num_rows == piece.table.rows:
                 alike[name] = (together[first.feature], first.mode == "rows")
-        tables = {name: piece.local for name, piece in own.items()}
-        self._kernels = build_kernels(tables, alike, self._choice, peers.device)
-        self._look_up_all = SideBySide(self._kernels)
+        in_waves = [
+            [own[piece.local.name] for piece in self.pieces[w.start : w.stop] if piece.local.name in own] for w in waves
+        ]
+        self._waves = [
+            SideBySide(build_kernels({p.local.name: p.local for p in part}, alike, self._choice, peers.device))
+            for part in in_waves
+        ]
         self.columns = ColumnKernel(by_columns, peers) if by_columns else None
         place_of = {piece.local.name: place for place, piece in enumerate(self.pieces)}
-        self._places = [[place_of[table.name] for table in kernel.tables] for kernel in self._kernels]
+        self._places = [
+            [[place_of[table.name] for table in kernel.tables] for kernel in wave.kernels] for wave in self._waves
+        ]
         self.column_places = [place_of[table.name] for table in self.columns.tables] if self.columns else []
         self._weights: dict[int, Tensor] = {}
         self._states: dict[int, State] = {}
@@ -59,17 +69,22 @@ class LocalShards:
         for place, piece in enumerate(self.pieces):
             initialise_shard_(self._weights[place], piece.table, piece.shard, seed)
 
-    def look_up(self, joined: Sequence[Joined], trains: bool) -> list[Tensor]:
-        """Sums [N, D] of the bags of each own shard, with their graph where a backward follows."""
+    def look_up(self, wave: int, joined: Sequence[Joined], trains: bool) -> list[Tensor]:
+        """Sums [N, D] of the bags of each own shard of a wave, with their graph where a backward follows.
+
+        Args:
+            joined: bags of every own shard.
+        """
         sums: dict[int, Tensor] = {}
         with torch.set_grad_enabled(trains):
-            found = self._look_up_all([[joined[place] for place in places] for places in self._places])
-        for places, rows in zip(self._places, found, strict=True):
+            found = self._waves[wave]([[joined[place] for place in places] for places in self._places[wave]])
+        for places, rows in zip(self._places[wave], found, strict=True):
             sums |= zip(places, rows, strict=True)
         for number, place in enumerate(self.column_places):
-            assert self.columns is not None
-            sums[place] = self.columns.look_up(number, joined[place])
-        return [sums[place] for place in range(len(self.pieces))]
+            if place in self._own[wave]:
+                assert self.columns is not None
+                sums[place] = self.columns.look_up(number, joined[place])
+        return [sums[place] for place in self._own[wave]]
 
     def update_(self, sums: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         """Update each touched row of each shard once, but for `columns`, whose update is a collective.
@@ -78,7 +93,7 @@ class LocalShards:
             sums: of `look_up`.
             grads: of all of them.
         """
-        places = [place for own in self._places for place in own]
+        places = [place for wave in self._places for own in wave for place in own]
         if places:
             torch.autograd.backward([sums[place] for place in places], [grads[place] for place in places])
 
@@ -108,7 +123,11 @@ class LocalShards:
         return (*self._choice.notes(), f"torch serves {shards}: {why}")
 
     def _take_tensors(self) -> None:
-        held: list[tuple[Kernel | ColumnKernel, list[int]]] = [*zip(self._kernels, self._places, strict=True)]
+        held: list[tuple[Kernel | ColumnKernel, list[int]]] = [
+            pair
+            for wave, places in zip(self._waves, self._places, strict=True)
+            for pair in zip(wave.kernels, places, strict=True)
+        ]
         if self.columns is not None:
             held.append((self.columns, self.column_places))
         for kernel, places in held:

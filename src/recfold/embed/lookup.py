@@ -31,11 +31,12 @@ class Lookup:
         sizes: what each rank announced to this one.
         ids: the exchange of ids, under way.
         asked: requests of each rank, oneself included.
-        joined, sums: what each own piece looked up for all ranks in their order, and the rows.
+        joined, sums: what each own piece looks up for all ranks in their order, and the rows.
+        answered: [rank][own piece] how many of them are for a rank.
         home: feature -> rows of replicated tables.
-        answers: rows for each rank.
+        kept: rows for this rank itself.
         wanted: numbers of rows that each rank gives to this one.
-        rows: the exchange of rows, under way.
+        rows: the exchanges of rows, one a wave, under way.
         grads: of a backward that has begun.
     """
 
@@ -51,11 +52,12 @@ class Lookup:
     ids: Exchange | None = None
     asked: Sequence[Request] = ()
     joined: Sequence[Joined] = ()
-    sums: Sequence[Tensor] = ()
+    answered: Sequence[Sequence[int]] = ()
+    sums: list[Tensor] = field(default_factory=list)
     home: Mapping[str, Rows] = field(default_factory=dict)
-    answers: Sequence[Sequence[Tensor]] = ()
+    kept: list[Tensor] = field(default_factory=list)
     wanted: Sequence[Sequence[int]] = ()
-    rows: Exchange | None = None
+    rows: list[Exchange] = field(default_factory=list)
     grads: "Gradients | None" = None
 
     @property

@@ -5,7 +5,7 @@ A step, top to bottom in one forward:
     cut      each feature's distinct lists at the shards that they belong to     route.py
     ask      sizes to every rank, then ids                                       exchange.py, recfold.comm
     look up  what all ranks asked for, each table in one call                    local_shards.py
-    answer   rows to every rank                                                  exchange.py
+    answer   rows to every rank, in one message or in waves                       exchange.py
     add      row shards, join column shards: the outputs of one process          dealing.py
 
 and its backward: gradients to the ranks that hold the rows, one update per table.
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recfold.comm import Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
+from recfold.comm import Message, Wire, all_to_all, codec_named, gather_texts, round_trip, stop_together
 from recfold.embed import exchange
 from recfold.embed.bags import Bags, check_bags, check_reads, check_same_bags, check_same_ids, check_together
 from recfold.embed.dealing import Dealer
@@ -51,6 +51,8 @@ class ShardedTables(nn.Module):
         codec: how rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
         field_sums: features that are given as their sum only: each rank adds up those that it holds.
         same_ids: feature -> another one whose bags are always the same: their ids travel once.
+        waves: each rank answers with so many messages to every other one, and looks up the rows of one while those of
+            the one before travel; 1 where there are field sums.
     Raises:
         InputError: the same on every rank: a plan of other tables or another number of ranks, a wrong read or setting,
             or ranks that do not agree.
@@ -76,6 +78,7 @@ class ShardedTables(nn.Module):
         together: Mapping[str, str] | None = None,
         field_sums: Sequence[FieldSum] = (),
         same_ids: Mapping[str, str] | None = None,
+        waves: int = 1,
         **update: Unpack[UpdateDefaults],
     ) -> None:
         super().__init__()
@@ -83,11 +86,12 @@ class ShardedTables(nn.Module):
         self.reads, self.plan, self.wire = tuple(reads), plan, Wire()
         self.peers = Peers(group, dist.get_rank(group), dist.get_world_size(group), self.device, self.wire)
         self._codec_name, self._seed = codec, seed
-        resolved = self._resolve_together(tables, update, dtype, field_sums, together or {}, same_ids or {})
+        resolved = self._resolve_together(tables, update, dtype, field_sums, together or {}, same_ids or {}, waves)
         self._codec = codec_named(codec)
         self._together = dict(together or {})
         summed = [feature for own in field_sums for feature in own.features]
-        self.layout = Layout(plan, resolved, self.reads, self.peers.rank, same_ids or {}, summed)
+        in_waves = 1 if field_sums else waves  # a sum needs the rows of all its features
+        self.layout = Layout(plan, resolved, self.reads, self.peers.rank, same_ids or {}, summed, in_waves)
         slots = self.layout.slots
         self._partial = PartialSums(slots, field_sums, self.peers.rank)
         self._dealer = Dealer(self.layout, self._partial, self.peers)
@@ -102,7 +106,8 @@ class ShardedTables(nn.Module):
         problem = ""
         try:
             alike = {feature: group for feature, group in self._together.items() if feature not in counted}
-            self._local = LocalShards(slots, self.peers, kernel, alike, seed)
+            own_waves = self.layout.waves_on[self.peers.rank]
+            self._local = LocalShards(slots, self.peers, kernel, alike, seed, own_waves)
         except InputError as error:
             problem = str(error)
         stop_together(problem, group, self.device)
@@ -173,32 +178,25 @@ class ShardedTables(nn.Module):
             else layout.whole(exchange.read_request(message, sizes, layout.shipped_here), peers.rank)
             for rank, (message, sizes) in enumerate(zip(lookup.ids.wait(), lookup.sizes, strict=True))
         ]
-        lookup.joined = self._dealer.join(lookup.asked)
-        with torch.profiler.record_function("look up"):
-            lookup.sums = self._local.look_up(lookup.joined, lookup.trains)
-        lookup.answers = self._dealer.by_rank(lookup.sums, lookup.asked)
-        if self._partial:
-            lookup.answers = [self._partial.merge(*own) for own in zip(lookup.answers, lookup.asked, strict=True)]
+        lookup.joined, lookup.answered = self._dealer.join(lookup.asked), self._dealer.answered(lookup.asked)
         lookup.wanted = [self._partial.rows_wanted(request, rank) for rank, request in enumerate(lookup.requests)]
-        message = peers.message_of_rows(
-            "vectors", lookup.answers, self._codec.vectors, self._row_types_on, lookup.wanted
-        )
-        lookup.rows = all_to_all(message, peers.group, self.wire)
+        for wave in range(len(layout.waves_on[peers.rank])):
+            lookup.rows.append(all_to_all(self._answer(lookup, wave), peers.group, self.wire))
 
     def finish(self, lookup: Lookup) -> dict[str, Tensor]:
         """The rows of a lookup that `begin` started."""
-        if lookup.rows is None:
+        if not lookup.rows:
             self.answer(lookup)
-        assert lookup.rows is not None
         lookup.home = self._at_home(lookup)  # while the others travel
-        found: list[Sequence[Tensor]] = []
-        for rank, message in enumerate(lookup.rows.wait()):
-            types, counts = self._row_types_on[rank], lookup.wanted[rank]
-            is_own = rank == self.peers.rank
-            found.append(
-                lookup.answers[rank] if is_own else exchange.read_rows(message, self._codec.vectors, types, counts)
-            )
-        lookup.answers = ()
+        found: list[list[Tensor]] = [[] for _ in range(self.peers.ranks)]
+        found[self.peers.rank] = lookup.kept
+        for wave, rows in enumerate(lookup.rows):
+            for rank, message in enumerate(rows.wait()):
+                if rank != self.peers.rank:
+                    own = self._in_wave(wave, rank)
+                    types, counts = self._row_types_on[rank][own], lookup.wanted[rank][own]
+                    found[rank] += exchange.read_rows(message, self._codec.vectors, types, counts)
+        lookup.kept = []
         home = {feature: rows.pooled_UD for feature, rows in lookup.home.items()}
         outputs = {**home, **self._dealer.assemble(lookup, found), **self._partial.add(lookup.home, found)}
         ordered = [outputs[name] for name in self._dealer.outputs]
@@ -348,6 +346,7 @@ class ShardedTables(nn.Module):
         field_sums: Sequence[FieldSum],
         together: Mapping[str, str],
         same_ids: Mapping[str, str],
+        waves: int,
     ) -> dict[str, ResolvedTable]:
         """Complete the specs; what is wrong on one rank, or not the same on all, is an error on all."""
         resolved: dict[str, ResolvedTable] = {}
@@ -359,18 +358,24 @@ class ShardedTables(nn.Module):
             codec_named(self._codec_name)
             check_field_sums(field_sums, self.reads, resolved, together, self.plan)
             check_same_ids(same_ids, self.reads)
+            if waves < 1:
+                raise InputError("too few waves", got=waves, expected="1 or more")
         except InputError as error:
             problem = str(error)
         stop_together(problem, peers.group, self.device)
         facts = [own.fingerprint() for own in resolved.values()]
         text = "|".join(
-            [self.plan.to_json(), *facts, f"{self.reads} {field_sums} {same_ids} {self._codec_name} {self._seed}"]
+            [
+                self.plan.to_json(),
+                *facts,
+                f"{self.reads} {field_sums} {same_ids} {self._codec_name} {self._seed} {waves}",
+            ]
         )
         digests = gather_texts(f"{int(xxh64_strings([text])[0]):016x}", peers.group, self.device)
         others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
             raise InputError(
-                f"rank {others[0]} has other tables, reads, plan, codec or seed than rank 0",
+                f"rank {others[0]} has other tables, reads, plan, codec, waves or seed than rank 0",
                 todo="start every rank with the same files and settings",
             )
         return resolved
@@ -390,6 +395,26 @@ class ShardedTables(nn.Module):
         touched = replicas.rows()
         requests = [Request([parts[piece, read.feature] for piece, read in own], touched) for own in self.layout.on]
         return Lookup(bags, trains, parts, requests, replicas)
+
+    def _answer(self, lookup: Lookup, wave: int) -> Message:
+        """Rows of a wave for all ranks."""
+        peers, local, places = self.peers, self._local, self.layout.waves_on[self.peers.rank][wave]
+        with torch.profiler.record_function("look up"):
+            sums = local.look_up(wave, lookup.joined, lookup.trains)
+        lookup.sums += sums
+        answered = [own[places.start : places.stop] for own in lookup.answered]
+        answers = self._dealer.by_rank(sums, answered)
+        if self._partial:
+            answers = [self._partial.merge(*own) for own in zip(answers, lookup.asked, strict=True)]
+        lookup.kept += answers[peers.rank]
+        types = [own[self._in_wave(wave, rank)] for rank, own in enumerate(self._row_types_on)]
+        counts = [own[self._in_wave(wave, rank)] for rank, own in enumerate(lookup.wanted)]
+        return peers.message_of_rows("vectors", answers, self._codec.vectors, types, counts)
+
+    def _in_wave(self, wave: int, rank: int) -> slice:
+        """Which of the lists of rows that a rank answers with; field sums come with the last wave."""
+        waves = self.layout.waves_on[rank]
+        return slice(waves[wave].start, None if wave == len(waves) - 1 else waves[wave].stop)
 
     def _at_home(self, lookup: Lookup) -> dict[str, Rows]:
         """Rows of replicated tables."""

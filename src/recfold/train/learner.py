@@ -85,7 +85,10 @@ class Learner:
         self.device = resolve_device(train.device)
         self.fold: Fold = train.fold
         self.ranks = ranks
-        self._parallel = parallel = parallelize(ranks, table_sizes(schema, settings), plan, codec=settings.ranks.codec)
+        own = settings.ranks
+        self._parallel = parallel = parallelize(
+            ranks, table_sizes(schema, settings), plan, codec=own.codec, waves=own.waves
+        )
         self.plan = parallel.plan
         self.assembled = assemble(
             schema, settings, self.device, parallel.make_tables, plan=parallel.plan, ids_per_list=ids_per_list

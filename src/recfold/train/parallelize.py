@@ -110,7 +110,7 @@ class Spread:
 
 
 def parallelize(
-    ranks: Ranks, sizes: Mapping[str, TableSize], plan: Plan | None = None, *, codec: str = "fp32"
+    ranks: Ranks, sizes: Mapping[str, TableSize], plan: Plan | None = None, *, codec: str = "fp32", waves: int = 1
 ) -> Parallel:
     """How a learner is spread over `ranks`.
 
@@ -118,6 +118,7 @@ def parallelize(
         sizes: of its tables.
         plan: None for one that is searched for.
         codec: how rows and their gradients travel.
+        waves: in how many messages a rank answers another one.
     Raises:
         InputError: a plan of another number of ranks or other tables.
     """
@@ -126,7 +127,7 @@ def parallelize(
     if ranks.size == 1:
         return Parallel(ranks, None, EmbeddingTables)
     plan = plan or search_plan(sizes, ranks.size)
-    return Parallel(ranks, plan, partial(ShardedTables, plan=plan, group=ranks.tables_group, codec=codec))
+    return Parallel(ranks, plan, partial(ShardedTables, plan=plan, group=ranks.tables_group, codec=codec, waves=waves))
 
 
 def _boxes(tables: ShardedTables, plan: Plan, saved: Mapping[str, Tensor]) -> Iterator[ShardState]:

@@ -161,6 +161,8 @@ class RankSettings(Settings):
         codec: how looked-up rows and their gradients travel: fp32 (as they are), fp16, bf16, int8.
         overlap: `on` lets ids of the next batch, rows and gradients travel while a rank computes; `off` waits for rows
             before the model begins. Both train the same model, bit for bit.
+        waves: each rank answers with so many messages to every other one, and looks up the rows of one while those of
+            the one before travel. Any number trains the same model, bit for bit.
         memory_gb: that embedding tables may take on each rank; None for what is free.
         partial: whether ranks add up their own rows for what is linear in them, so that sums travel instead of rows:
             `auto` where that makes a step cheaper by counted bytes and multiplications, `on` wherever it is possible.
@@ -169,6 +171,7 @@ class RankSettings(Settings):
     timeout_s: float = Field(default=600.0, gt=0)
     codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     overlap: Literal["on", "off"] = "on"
+    waves: int = Field(default=1, ge=1, le=64)
     memory_gb: float | None = Field(default=None, gt=0)
     partial: Literal["auto", "on", "off"] = "auto"
 
@@ -183,7 +186,7 @@ class RunSettings(Settings):
     ranks: RankSettings = RankSettings()
 
 
-MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.overlap", "ranks.partial")
+MAY_CHANGE = ("ranks.timeout_s", "ranks.memory_gb", "ranks.overlap", "ranks.waves", "ranks.partial")
 """What changes nothing in what is trained, but for the order in which numbers are added."""
 
 MAY_GROW = ("train.epochs", "train.max_steps")

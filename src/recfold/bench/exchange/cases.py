@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from recfold.bench.exchange.network import LINKS
-from recfold.bench.exchange.sides import SIDES
 from recfold.bench.settings import BenchSettings
 from recfold.bench.training.cases import POOLED
 from recfold.spec import unknown
@@ -33,7 +32,7 @@ STEP_CASES: dict[str, StepCase] = {
     for case in (
         StepCase(LOOPBACK, LOOPBACK, "recfold", ("torchrec-kjt", "torchrec-vbe")),
         *(StepCase(codec, LOOPBACK, f"recfold-{codec}", ("torchrec-kjt",)) for codec in ("fp16", "bf16", "int8")),
-        StepCase("1gbit", "1gbit", "recfold", tuple(name for name in ("torchrec-kjt", "no-overlap") if name in SIDES)),
+        StepCase("1gbit", "1gbit", "recfold", ("torchrec-kjt", "no-overlap", "waves")),
     )
 }
 

@@ -38,6 +38,7 @@ OWN: dict[str, Mapping[str, Any]] = {
     "recfold": {},
     **{f"recfold-{codec}": {"codec": codec} for codec in ("fp16", "bf16", "int8")},
     "no-overlap": {"overlap": "off"},
+    "waves": {"waves": 3},
 }
 """Our own ways -> their settings of `ranks`."""
 
