@@ -82,7 +82,7 @@ class Board:
 
     def greedy(self, orders_BP: np.ndarray) -> np.ndarray:
         """Each order placed on the ranks that are cheapest with each piece (see `place_in_order`); the best that fits,
-        or the fallback where none does."""
+        or the first, mended, where none does."""
         placed = place_in_order(
             self.cost,
             self.rows_PK[orders_BP],
@@ -90,12 +90,10 @@ class Board:
             np.full(self.ranks, self.room),
             np.repeat(self.shared_K[None], self.ranks, axis=0),
         )
-        if not placed.fits_B.any():
-            return self.fallback_P
         best = int(np.argmin(np.where(placed.fits_B, placed.ms_BN.max(1), np.inf)))
         ranks_P = np.zeros(len(self.pieces), np.int64)
         ranks_P[orders_BP[best]] = placed.ranks_BP[best]
-        return ranks_P
+        return self.fitting(ranks_P)
 
     def cut(self, number: int, parts: Sequence[Piece]) -> "Board | None":
         """With one of the pieces in parts; None where rounding up their bytes is too much for its rank."""

@@ -36,7 +36,8 @@ def place_in_order(
     widths_BP: np.ndarray | None = None,
     caps_B: np.ndarray | None = None,
 ) -> Placed:
-    """Each piece, in the order given, on the rank that costs least with it among those with room for it.
+    """Each piece, in the order given, on the rank that costs least with it among those with room for it; where it fits
+    on none, on that with the most room left.
 
     Args:
         room_N: bytes that ranks have left; inf where there is no bound.
@@ -59,6 +60,7 @@ def place_in_order(
         if columns_left is not None and widths_BP is not None:
             open_to &= columns_left >= widths_BP[:, number, None]
         fits &= open_to.any(1)
+        open_to |= ~open_to.any(1, keepdims=True) & (left == left.max(1, keepdims=True))
         rank = np.argmin(np.where(open_to, after_ms, np.inf), axis=1)
         chosen[:, number] = rank
         sums[every, rank] = after[every, rank]

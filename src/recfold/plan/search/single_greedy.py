@@ -42,15 +42,14 @@ def _by(weight: Callable[[Piece], float], task: Task, cost: Cost) -> Assignment:
 
 
 def least_loaded(board: Board, weight_P: np.ndarray) -> np.ndarray:
-    """Heaviest piece first, on the rank with the least weight among those with room; the fallback at a dead end."""
+    """Heaviest piece first, on the rank with the least weight among those with room; where there is none, on that with
+    the most room left, which is mended in the end."""
     ranks_P = np.zeros(len(board.pieces), np.int64)
     load, left = np.zeros(board.ranks), np.full(board.ranks, board.room)
     for piece in np.lexsort((-board.num_bytes_P, -weight_P)).tolist():
         open_to = left >= board.num_bytes_P[piece]
-        if not open_to.any():
-            return board.fallback_P
-        rank = int(np.argmin(np.where(open_to, load, np.inf)))
+        rank = int(np.argmin(np.where(open_to, load, np.inf)) if open_to.any() else np.argmax(left))
         ranks_P[piece] = rank
         load[rank] += weight_P[piece]
         left[rank] -= board.num_bytes_P[piece]
-    return ranks_P
+    return board.fitting(ranks_P)
