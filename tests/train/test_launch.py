@@ -166,7 +166,8 @@ def test_a_job_goes_on_after_any_number_of_kills(folded: Path, tmp_path: Path) -
     straight.communicate(timeout=600)
     rng, run = random.Random(0), tmp_path / "killed"
     job = start(*train_arguments(folded, run, *long))
-    for _ in range(KILLS):
+    killed = 0
+    while killed < KILLS:
         steps = saved_steps(run)
         while job.poll() is None and saved_steps(run) == steps:
             time.sleep(0.01)
@@ -174,8 +175,10 @@ def test_a_job_goes_on_after_any_number_of_kills(folded: Path, tmp_path: Path) -
         ranks = ranks_of(job.pid) if job.poll() is None else []
         if len(ranks) == 2:
             os.kill(rng.choice(ranks), signal.SIGKILL)
+            killed += 1
         if job.poll() is not None:  # given up after the last restart
-            job.communicate()
+            said = job.communicate()[1]
+            assert job.returncode != 0, f"the run has ended after {killed} kills: {said}"
             job = start(*train_arguments(folded, run, *long), "--resume")
     said = job.communicate(timeout=600)[1]
     if job.returncode != 0:
