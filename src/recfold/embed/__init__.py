@@ -20,7 +20,6 @@ from recfold.embed.choose_sums import (
     wire_bytes_of_sum,
 )
 from recfold.embed.field_sums import as_weighted, field_sums_reference
-from recfold.embed.gather import gather_table
 from recfold.embed.kept_memory import keep_freed_memory
 from recfold.embed.kernel_choice import KernelName
 from recfold.embed.lone_shards import LoneShards
@@ -44,7 +43,6 @@ __all__ = [
     "as_weighted",
     "choose_field_sums",
     "field_sums_reference",
-    "gather_table",
     "keep_freed_memory",
     "lookup_reference",
     "more_flops_of_sum",
