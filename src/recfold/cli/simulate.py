@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from recfold.cli.console import errors, output
-from recfold.cli.place import read_cluster, read_splits
+from recfold.cli.place import read_cluster, read_gb, read_splits
 from recfold.cli.progress import ShownProgress
 from recfold.spec import InputError
 
@@ -28,7 +28,7 @@ def simulate(
     splits: Annotated[str, typer.Option(help="With --curve: of rows, columns, replicate; or none.")] = "rows,columns",
     seconds: Annotated[float | None, typer.Option(min=0, help="With --curve: of each search.")] = None,
     memory_gb: Annotated[
-        float | None, typer.Option(min=0, help="With --curve: for tables on each device; else what the tiers hold.")
+        float | None, typer.Option(help="With --curve: for tables on each device; else what the tiers hold.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="With --curve: an SVG, PNG or PDF to draw.")] = None,
     check: Annotated[
@@ -73,7 +73,7 @@ def simulate(
             search=search,
             seconds=seconds,
             splits=read_splits(splits),
-            memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
+            memory_bytes=None if memory_gb is None else read_gb("--memory-gb", memory_gb),
             cost=cost,
             overlap=overlap,
         )
