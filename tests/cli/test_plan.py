@@ -94,9 +94,41 @@ def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, pla
         ((out, "--curve", "a"), "no list of numbers"),
         ((out, "--latency-us", 1), "--latency-us needs"),
         ((planned / "curve.svg",), "is not JSON"),
+        ((out, "--search", "best"), "--search changes nothing without --curve; give --curve 1,2,4 too"),
+        ((out, "--memory-gb", 1), "--memory-gb changes nothing without --curve"),
+        ((out, "--curve", "1,2", "--memory-gb", "inf"), "--memory-gb must be a number above 0"),
+        ((out, "--curve", "1,2", "--search", "bets"), "unknown search 'bets'"),
     ):
         ran = cli("simulate", "--no-overlap", *arguments)
         assert (ran.code, text in ran.err) == (1, True), ran.err
+
+
+def test_options_that_loads_of_a_file_have_settled_are_refused(cli: Cli, made: Path, planned: Path) -> None:
+    out = planned / "again.json"
+    assert cli("plan", made / "folded", "--devices", 2, "--search", "ldm", "--out", out, *SMALL).code == 0
+    explained = planned / "again.explained.json"
+    assert cli("plan", explained, "--devices", 3, "--search", "ldm").code == 0
+    for option, value in (("--model", "fm"), ("--schema", made / "features.toml"), ("--set", "tables.dim=64")):
+        ran = cli("plan", explained, "--devices", 3, option, value)
+        assert (ran.code, ran.out) == (1, "")
+        assert f"{option} changes nothing where loads are taken from a file; give a folded table" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("plan.json",), "PLAN"),
+        (("--cluster", "cluster.toml"), "--cluster"),
+        (("--curve", "1,2"), "--curve"),
+        (("--set", "dense.mflops=1"), "--set"),
+        (("--no-overlap",), "--overlap"),
+        (("--search", "ldm"), "--search"),
+    ],
+)
+def test_a_check_takes_nothing_but_its_runs(cli: Cli, made: Path, arguments: tuple[str, ...], named: str) -> None:
+    ran = cli("simulate", "--check", made / "run", *arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{named} changes nothing with --check: a run has its own; leave {named} out" in ran.err
 
 
 def test_a_finished_run_is_compared_with_its_simulation(cli: Cli, made: Path) -> None:

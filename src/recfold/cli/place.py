@@ -9,6 +9,7 @@ import typer
 
 from recfold.cli.console import errors, output
 from recfold.cli.data import Set
+from recfold.cli.given import refuse_without_effect
 from recfold.cli.progress import ShownProgress
 from recfold.spec import InputError, apply_overrides, load_schema, unknown
 
@@ -37,6 +38,7 @@ def export(
 
 
 def plan(
+    context: typer.Context,
     table: Annotated[Path, typer.Argument(help="A folded table; or a file of loads, such as plan.explained.json.")],
     devices: Annotated[int, typer.Option(help="Ranks, one on each device.")],
     memory_gb: Annotated[
@@ -72,8 +74,10 @@ def plan(
     from recfold.plan.explained import save_explained
     from recfold.train import Planner, PlanRequest, RunSettings, measured_loads
 
+    if table.is_file():
+        why = "where loads are taken from a file"
+        refuse_without_effect(context, ("model", "schema", "overrides"), why, "give a folded table, or leave it out")
     changes = [f"{name}={value}" for name, value in {"model.name": model}.items() if value is not None]
-    settings = apply_overrides(RunSettings(), changes + (overrides or []))
     if devices <= 0:
         raise InputError("--devices must be above 0", got=devices)
     if search not in SEARCHERS:
@@ -92,6 +96,7 @@ def plan(
         steps = 2 + (len(SEARCHERS) if compare else 0)
         progress("measure the tables", 0, steps)
         own = load_schema(schema) if schema else None
+        settings = None if table.is_file() else apply_overrides(RunSettings(), changes + (overrides or []))
         planner = Planner(measured_loads(table, devices, settings=settings, schema=own), request)
         progress(f"search ({search})", 1, steps)
         found = planner.plan()

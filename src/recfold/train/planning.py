@@ -11,7 +11,7 @@ from recfold.plan.cluster import Cluster
 from recfold.plan.explained import Bounded, Explained, Rating
 from recfold.plan.loads import Loads, load_loads
 from recfold.plan.task import Split, Task
-from recfold.spec import Plan, Schema
+from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import tables_read
 from recfold.train.effective import run_schema
@@ -67,11 +67,15 @@ def measured_loads(
 
     Args:
         table: the folded table that it will be trained on; or a file of loads, which are taken as they are.
-        settings, schema: as for `train`.
+        settings, schema: as for `train`; not with a file of loads, which has none.
     Raises:
-        InputError: wrong settings, no training samples, or a damaged file.
+        InputError: settings or a schema that would change nothing, wrong settings, no training samples, or a damaged
+            file.
     """
     if not isinstance(table, FoldedTable) and Path(table).is_file():
+        for name, given in (("settings", settings), ("a schema", schema)):
+            if given is not None:
+                raise InputError(f"{name} would change nothing of the loads in {table}", todo="give the folded table")
         return load_loads(Path(table))
     data, own = table_of(table), settings or RunSettings()
     chosen = run_schema(data.schema, schema, own.tables, own.model.without)
