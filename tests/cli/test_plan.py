@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Cli
 
 from recfold.plan import SEARCHERS, load_plan
+from recfold.plan.cost.measured import Timing
+from recfold.plan.piece import Piece
 from recfold.train import read_journal
 
 SMALL = ("--set", "tables.dim=8", "--set", "train.batch_size=128")
@@ -47,6 +50,38 @@ def test_compare_lists_every_search(cli: Cli, made: Path) -> None:
     assert ran.code == 0, ran.err
     listed = re.findall(r"^│ ([a-z-]+) +│ [\d.]+ ms", ran.out, re.MULTILINE)
     assert sorted(listed) == sorted(SEARCHERS)
+
+
+def test_a_found_plan_is_timed_on_this_machine(
+    cli: Cli, made: Path, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that takes a millisecond a piece."""
+    sets: list[int] = []
+
+    class Clock:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def measure(self, pieces: Sequence[Piece], seed: int = 0) -> Timing:
+            sets.append(len(pieces))
+            return Timing(float(len(pieces)), 0.0, 0.0, 0.0, (), ())
+
+    monkeypatch.setattr("recfold.plan.timed.Stopwatch", Clock)
+    arguments = ("plan", made / "folded", "--devices", 2, "--splits", "none", "--search", "ldm", "--cost", "measured")
+    ran = cli(*arguments, *SMALL)
+    assert ran.code == 0, ran.err
+    assert "computing, measured" in ran.out
+    assert f"computing takes {max(sets):.2f} ms on the slowest rank, predicted" in ran.out
+    assert sum(sets) == 26
+    found = json.loads(cli(*arguments, "--json", *SMALL).out)
+    assert found["explained"]["measured_ms"] == sets[:2]
+    tiers = '[[tiers]]\nname = "hbm"\ngb = 1\ngbytes_per_s = 100\n'
+    (planned / "tiers.toml").write_text(tiers)
+    refused = cli(*arguments, "--cluster", planned / "tiers.toml", *SMALL)
+    assert (refused.code, "--cost measured times this machine; got a cluster with memory tiers" in refused.err) == (
+        1,
+        True,
+    )
 
 
 def test_the_answer_as_json(cli: Cli, made: Path) -> None:
@@ -92,6 +127,7 @@ def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, pla
         ((), "nothing to simulate"),
         ((out, "--plot", "a.svg"), "--plot draws a curve"),
         ((out, "--curve", "a"), "no list of numbers"),
+        ((out, "--cost", "measured"), "the cost 'measured' times every set that it rates"),
         ((out, "--latency-us", 1), "--latency-us needs"),
         ((planned / "curve.svg",), "is not JSON"),
         ((out, "--search", "best"), "--search changes nothing without --curve; give --curve 1,2,4 too"),

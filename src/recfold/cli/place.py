@@ -51,7 +51,13 @@ def plan(
     splits: Annotated[
         str, typer.Option(help="What may be done to a table: of rows, columns, replicate, with commas; or none.")
     ] = ",".join(SPLITS),
-    cost: Annotated[str, typer.Option(help="neural, analytic, or a file of recfold cost fit.")] = "neural",
+    cost: Annotated[
+        str,
+        typer.Option(
+            help="neural, analytic, or a file of recfold cost fit; measured: search by neural, then time each rank of "
+            "the found plan on this machine."
+        ),
+    ] = "neural",
     ranks_per_host: Annotated[int | None, typer.Option(min=1, help="Ranks of a machine; all by default.")] = None,
     cluster: Annotated[Path | None, typer.Option(help="cluster.toml: links, hosts, memory tiers.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,

@@ -68,6 +68,7 @@ class Explained(Settings):
         took_s: of the search.
         rating: of the plan.
         loads: that it was searched with.
+        measured_ms: of computing, of each rank, on the machine that planned; None where it was not timed.
     """
 
     search: str
@@ -79,6 +80,7 @@ class Explained(Settings):
     took_s: float
     rating: Rating
     loads: Loads
+    measured_ms: tuple[float, ...] | None = None
 
 
 class Bounded:
