@@ -17,7 +17,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recfold.plan.cost.analytic import AnalyticCost, terms_of
-from recfold.plan.cost.exchange import NeuralExchange, WithExchange, check_ranks
 from recfold.plan.cost.inputs import inputs_of
 from recfold.plan.cost.network import BOUND, FURTHEST, LEAST_MS, WIDTH
 from recfold.plan.cost.samples import piece_columns
@@ -75,17 +74,6 @@ class NeuralCost:
         factor = hidden @ own["head.2.weight"][0] + own["head.2.bias"][0]
         found: np.ndarray = sums.mean(1) * np.exp(BOUND * np.tanh(factor / BOUND)).astype(np.float64)
         return found
-
-    def with_exchange(self, ranks: int) -> WithExchange:
-        """With the exchange of a group of ranks of one machine on top.
-
-        Raises:
-            InputError: no exchange was measured, or more ranks than the heads can rate.
-        """
-        if not self.exchange:
-            raise InputError("this cost was fitted without an exchange", todo="collect one, or describe the links")
-        check_ranks(ranks)
-        return WithExchange(self, NeuralExchange(self.exchange, ranks), ranks)
 
     def save(self, path: Path) -> None:
         """Write `path` (safetensors) and, beside it, the facts as JSON.
