@@ -107,6 +107,8 @@ def test_wrong_options_are_answered_with_the_right_ones(cli: Cli, made: Path) ->
     ):
         ran = cli("plan", made / "folded", "--devices", 2, *arguments, *SMALL)
         assert (ran.code, text in ran.err) == (1, True), ran.err
+    ran = cli("plan", made / "folded", "--devices", 2, "--seed", -1)
+    assert (ran.code, "Invalid value for '--seed'" in ran.err, "Traceback" in ran.err) == (2, True, False)
 
 
 def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, planned: Path) -> None:
