@@ -55,6 +55,15 @@ def one_line(ran: Any, *parts: str) -> None:
         (["evaluate", "{run}", "{table}", "--checkpoint", "bset"], ["unknown checkpoint"]),
         (["predict", "{run}", "{logs}", "--out", "{new}"], ["has no manifest.json"]),
         (["report", "{nowhere}"], ["not a run"]),
+        (
+            ["plan", "{table}", "--devices", "2", "--memory-gb", "nan"],
+            ["--memory-gb must be a number above 0; got nan"],
+        ),
+        (
+            ["plan", "{table}", "--devices", "2", "--memory-gb", "inf"],
+            ["--memory-gb must be a number above 0; got inf"],
+        ),
+        (["plan", "{table}", "--devices", "0"], ["--devices must be above 0; got 0"]),
         (["run", "dmeo", "--out", "{new}"], ["unknown recipe 'dmeo'", "did you mean 'demo'"]),
         (["run", "ebnerd", "--out", "{new}"], ["reads your logs", "--logs"]),
         (["run", "demo", "--out", "{new}", "--logs", "{logs}"], ["generates its logs"]),

@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Cli
 
 from recfold.plan import SEARCHERS, load_plan
+from recfold.plan.cost.measured import Timing
+from recfold.plan.piece import Piece
 from recfold.train import read_journal
 
 SMALL = ("--set", "tables.dim=8", "--set", "train.batch_size=128")
@@ -49,6 +52,38 @@ def test_compare_lists_every_search(cli: Cli, made: Path) -> None:
     assert sorted(listed) == sorted(SEARCHERS)
 
 
+def test_a_found_plan_is_timed_on_this_machine(
+    cli: Cli, made: Path, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that takes a millisecond a piece."""
+    sets: list[int] = []
+
+    class Clock:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def measure(self, pieces: Sequence[Piece], seed: int = 0) -> Timing:
+            sets.append(len(pieces))
+            return Timing(float(len(pieces)), 0.0, 0.0, 0.0, (), ())
+
+    monkeypatch.setattr("recfold.plan.timed.Stopwatch", Clock)
+    arguments = ("plan", made / "folded", "--devices", 2, "--splits", "none", "--search", "ldm", "--cost", "measured")
+    ran = cli(*arguments, *SMALL)
+    assert ran.code == 0, ran.err
+    assert "computing, measured" in ran.out
+    assert f"computing takes {max(sets):.2f} ms on the slowest rank, predicted" in ran.out
+    assert sum(sets) == 26
+    found = json.loads(cli(*arguments, "--json", *SMALL).out)
+    assert found["explained"]["measured_ms"] == sets[:2]
+    tiers = '[[tiers]]\nname = "hbm"\ngb = 1\ngbytes_per_s = 100\n'
+    (planned / "tiers.toml").write_text(tiers)
+    refused = cli(*arguments, "--cluster", planned / "tiers.toml", *SMALL)
+    assert (refused.code, "--cost measured times this machine; got a cluster with memory tiers" in refused.err) == (
+        1,
+        True,
+    )
+
+
 def test_the_answer_as_json(cli: Cli, made: Path) -> None:
     ran = cli("plan", made / "folded", "--devices", 2, "--search", "ldm", "--cost", "analytic", "--json", *SMALL)
     found = json.loads(ran.out)
@@ -72,6 +107,8 @@ def test_wrong_options_are_answered_with_the_right_ones(cli: Cli, made: Path) ->
     ):
         ran = cli("plan", made / "folded", "--devices", 2, *arguments, *SMALL)
         assert (ran.code, text in ran.err) == (1, True), ran.err
+    ran = cli("plan", made / "folded", "--devices", 2, "--seed", -1)
+    assert (ran.code, "Invalid value for '--seed'" in ran.err, "Traceback" in ran.err) == (2, True, False)
 
 
 def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, planned: Path) -> None:
@@ -92,11 +129,44 @@ def test_a_plan_is_simulated_and_replanned_for_a_curve(cli: Cli, made: Path, pla
         ((), "nothing to simulate"),
         ((out, "--plot", "a.svg"), "--plot draws a curve"),
         ((out, "--curve", "a"), "no list of numbers"),
+        ((out, "--cost", "measured"), "the cost 'measured' times every set that it rates"),
         ((out, "--latency-us", 1), "--latency-us needs"),
         ((planned / "curve.svg",), "is not JSON"),
+        ((out, "--search", "best"), "--search changes nothing without --curve; give --curve 1,2,4 too"),
+        ((out, "--memory-gb", 1), "--memory-gb changes nothing without --curve"),
+        ((out, "--curve", "1,2", "--memory-gb", "inf"), "--memory-gb must be a number above 0"),
+        ((out, "--curve", "1,2", "--search", "bets"), "unknown search 'bets'"),
     ):
         ran = cli("simulate", "--no-overlap", *arguments)
         assert (ran.code, text in ran.err) == (1, True), ran.err
+
+
+def test_options_that_loads_of_a_file_have_settled_are_refused(cli: Cli, made: Path, planned: Path) -> None:
+    out = planned / "again.json"
+    assert cli("plan", made / "folded", "--devices", 2, "--search", "ldm", "--out", out, *SMALL).code == 0
+    explained = planned / "again.explained.json"
+    assert cli("plan", explained, "--devices", 3, "--search", "ldm").code == 0
+    for option, value in (("--model", "fm"), ("--schema", made / "features.toml"), ("--set", "tables.dim=64")):
+        ran = cli("plan", explained, "--devices", 3, option, value)
+        assert (ran.code, ran.out) == (1, "")
+        assert f"{option} changes nothing where loads are taken from a file; give a folded table" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("plan.json",), "PLAN"),
+        (("--cluster", "cluster.toml"), "--cluster"),
+        (("--curve", "1,2"), "--curve"),
+        (("--set", "dense.mflops=1"), "--set"),
+        (("--no-overlap",), "--overlap"),
+        (("--search", "ldm"), "--search"),
+    ],
+)
+def test_a_check_takes_nothing_but_its_runs(cli: Cli, made: Path, arguments: tuple[str, ...], named: str) -> None:
+    ran = cli("simulate", "--check", made / "run", *arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{named} changes nothing with --check: a run has its own; leave {named} out" in ran.err
 
 
 def test_a_finished_run_is_compared_with_its_simulation(cli: Cli, made: Path) -> None:

@@ -1,10 +1,13 @@
 """Plans of tables of which only the sizes are known, and plans as files."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recfold.plan import TableSize, load_plan, save_plan, search_plan, shares
+from recfold.plan.files import write_whole
 from recfold.spec import InputError, Plan
 
 SIZES = st.dictionaries(
@@ -52,3 +55,16 @@ def test_a_plan_survives_its_file(tmp_path) -> None:
     assert isinstance(plan, Plan)
     with pytest.raises(InputError, match=r"cannot read plan .*write it with `recfold plan`"):
         load_plan(tmp_path / "none.json")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "one.json"
+    write_whole(path, "one")
+    write_whole(path, "two")
+    assert path.read_text() == "two"
+    with pytest.raises(InputError, match=r"^cannot write plan .*one\.json/below\.json; got "):
+        write_whole(path / "below.json", "three", "plan ")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"^cannot write .*folder; got "):
+        write_whole(tmp_path / "folder", "four")
+    assert sorted(own.name for own in tmp_path.rglob("*")) == ["deep", "folder", "one.json"]

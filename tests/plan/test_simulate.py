@@ -131,6 +131,11 @@ CLUSTER = Cluster(
 )
 
 
+def test_a_wrong_search_is_no_size_that_does_not_fit() -> None:
+    with pytest.raises(InputError, match=r"unknown search 'bets'; .*did you mean 'best'"):
+        curve(loads(), CLUSTER, [1, 2], CurveRequest(search="bets"))
+
+
 def test_a_curve_plans_every_size_and_says_what_does_not_fit(tmp_path: Path) -> None:
     told: list[int] = []
     request = CurveRequest(splits=frozenset({"rows"}))

@@ -1,15 +1,17 @@
 """Loads of a run's tables: distinct lists, not samples, as the reader gives them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from recfold.plan.cost.draw import access_shares
+from recfold.plan.loads import write_loads
 from recfold.spec import InputError
 from recfold.table import FoldedTable
-from recfold.train import RunSettings, loads_of
+from recfold.train import RunSettings, loads_of, measured_loads
 from recfold.train.assemble import bags_of, lists_of, table_sizes, tables_read, weights_name
 from recfold.train.effective import run_schema
 from recfold.train.scores import first_batches
@@ -35,6 +37,19 @@ def test_loads_are_those_of_the_first_batch(table: FoldedTable, settings: Make, 
         assert load.lookups == counts.sum()
         assert load.lists == sum(len(part.offsets) - 1 for part in bags)
         assert load.accesses == pytest.approx(access_shares(counts.numpy()))
+
+
+def test_settings_that_would_change_nothing_of_loads_in_a_file_are_refused(
+    table: FoldedTable, settings: Make, tmp_path: Path
+) -> None:
+    file = tmp_path / "loads.json"
+    loads = measured_loads(table, 2, settings=settings())
+    write_loads(loads.tables, file, ranks=2, batch_size=loads.batch_size, by_row=loads.by_row)
+    assert measured_loads(file, 4).tables == loads.tables
+    with pytest.raises(InputError, match=r"^settings would change nothing of the loads in .*; give the folded table$"):
+        measured_loads(file, 4, settings=settings())
+    with pytest.raises(InputError, match="a schema would change nothing"):
+        measured_loads(file, 4, schema=table.schema)
 
 
 def test_lists_of_a_group_count_once_however_many_samples_share_them(table: FoldedTable, settings: Make) -> None:

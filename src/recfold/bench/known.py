@@ -50,6 +50,9 @@ def run_bench(
         raise unknown("bench", name, BENCHES)
     settings = settings or BenchSettings()
     if name.startswith(("train-", "exchange")) and "samples" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"samples": TRAINING_SAMPLES})
+        # not a copy with an update: benches ask which settings were given
+        settings = BenchSettings.model_construct(
+            settings.model_fields_set, **{**dict(settings), "samples": TRAINING_SAMPLES}
+        )
     with open_work(settings, progress, tell) as work:
         return BENCHES[name](work, settings)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from recfold.cli.console import errors, output
+from recfold.cli.place import read_gb
 from recfold.cli.progress import ShownProgress
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ def collect(
         list[int] | None,
         typer.Option(min=2, help="Time the exchange between so many processes. Repeatable.", show_default="2 and 4"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the tables and sets.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the tables and sets.")] = 0,
 ) -> None:
     """Time the lookup, backward and update of sets of tables on this machine, and the exchange between processes.
 
@@ -44,7 +45,7 @@ def collect(
         seconds=seconds,
         seed=seed,
         device=device,
-        memory_bytes=int(memory_gb * 1e9),
+        memory_bytes=read_gb("--memory-gb", memory_gb),
         ranks=tuple(ranks or (2, 4)),
     )
     with ShownProgress(errors()) as progress:
@@ -58,7 +59,7 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="model.safetensors to write; a .json goes beside it.")] = None,
     ablation: Annotated[bool, typer.Option("--ablation", help="Train again without each feature.")] = False,
     epochs: Annotated[int, typer.Option(min=1, help="At most; it stops when the error falls no more.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of the first weights and the order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first weights and the order.")] = 0,
 ) -> None:
     """Train the cost networks on measurements, and print how far they err on tables they have not seen.
 
@@ -67,7 +68,10 @@ def fit(
     from recfold.cli.show_cost import show_fitted
     from recfold.plan.cost.fit import fit as train
     from recfold.plan.cost.network import Training
+    from recfold.plan.cost.neural import check_writable
 
+    if out is not None:
+        check_writable(out)  # before minutes of training
     with ShownProgress(errors()) as progress:
         fitted = train(measured, Training(epochs=epochs, seed=seed), ablation=ablation, tell=progress)
     show_fitted(output(), fitted)

@@ -20,15 +20,16 @@ def bench(
     workload: Annotated[
         str | None,
         typer.Option(
-            help="As for recfold synth. A training bench runs its cases on that workload only.",
-            show_default="pooled; training: all cases",
+            help="As for recfold synth. A training bench runs its cases on that workload only; exchange: only cases of "
+            "pooled, or of multihot.",
+            show_default="pooled; training, exchange: all cases",
         ),
     ] = None,
     case: Annotated[
         list[str] | None,
         typer.Option(
             help="Training: pooled, one-group, catalog, no-repeats; sequence. "
-            "Exchange: loopback, int8, 1gbit, scaling, multihot-fm, -deepfm, -lr. Plan: no-splits, splits. "
+            "Exchange: loopback, fp16, bf16, int8, 1gbit, scaling, multihot-fm, -deepfm, -lr. Plan: no-splits, splits. "
             "Repeatable; all of the bench by default, of exchange those that need no --link."
         ),
     ] = None,
@@ -58,7 +59,7 @@ def bench(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048")
+        int | None, typer.Option(help="Samples of a batch.", show_default="4096; train-sequence 2048, multihot 512")
     ] = None,
     table_rows: Annotated[
         int | None,
@@ -70,11 +71,14 @@ def bench(
         typer.Option(
             "--repeats",
             "--steps",
-            help="Turns of each side, in training a step each, in exchange four.",
-            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5, exchange 8, plan 2",
+            help="Turns of each side, in training and multihot a step each, in exchange four.",
+            show_default="fold 3, reader 5, train-pooled 20, train-sequence 5, exchange 8, multihot 2, plan 2",
         ),
     ] = None,
-    nproc: Annotated[int, typer.Option(help="Exchange: ranks, one thread each (case scaling: 1, 2 and 4).")] = 2,
+    nproc: Annotated[
+        int | None,
+        typer.Option(help="Exchange: ranks, one thread each (case scaling: 1, 2 and 4).", show_default="2; multihot 4"),
+    ] = None,
     link: Annotated[
         str | None,
         typer.Option(

@@ -1,6 +1,7 @@
 """Verbs about where weights lie: plan, export. Rooms are imported inside, so that --help is quick."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -8,6 +9,7 @@ import typer
 
 from recfold.cli.console import errors, output
 from recfold.cli.data import Set
+from recfold.cli.given import refuse_without_effect
 from recfold.cli.progress import ShownProgress
 from recfold.spec import InputError, apply_overrides, load_schema, unknown
 
@@ -36,6 +38,7 @@ def export(
 
 
 def plan(
+    context: typer.Context,
     table: Annotated[Path, typer.Argument(help="A folded table; or a file of loads, such as plan.explained.json.")],
     devices: Annotated[int, typer.Option(help="Ranks, one on each device.")],
     memory_gb: Annotated[
@@ -48,10 +51,16 @@ def plan(
     splits: Annotated[
         str, typer.Option(help="What may be done to a table: of rows, columns, replicate, with commas; or none.")
     ] = ",".join(SPLITS),
-    cost: Annotated[str, typer.Option(help="neural, analytic, or a file of recfold cost fit.")] = "neural",
+    cost: Annotated[
+        str,
+        typer.Option(
+            help="neural, analytic, or a file of recfold cost fit; measured: search by neural, then time each rank of "
+            "the found plan on this machine."
+        ),
+    ] = "neural",
     ranks_per_host: Annotated[int | None, typer.Option(min=1, help="Ranks of a machine; all by default.")] = None,
     cluster: Annotated[Path | None, typer.Option(help="cluster.toml: links, hosts, memory tiers.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
     out: Annotated[Path | None, typer.Option(help="plan.json to write, for train --plan.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Run every search, and keep the plan of --search.")
@@ -71,16 +80,17 @@ def plan(
     from recfold.plan.explained import save_explained
     from recfold.train import Planner, PlanRequest, RunSettings, measured_loads
 
+    if table.is_file():
+        why = "where loads are taken from a file"
+        refuse_without_effect(context, ("model", "schema", "overrides"), why, "give a folded table, or leave it out")
     changes = [f"{name}={value}" for name, value in {"model.name": model}.items() if value is not None]
-    settings = apply_overrides(RunSettings(), changes + (overrides or []))
-    for name, number in (("--devices", devices), ("--memory-gb", memory_gb)):
-        if number is not None and number <= 0:
-            raise InputError(f"{name} must be above 0", got=number)
+    if devices <= 0:
+        raise InputError("--devices must be above 0", got=devices)
     if search not in SEARCHERS:
         raise unknown("search", search, SEARCHERS)
     request = PlanRequest(
         ranks=devices,
-        memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
+        memory_bytes=None if memory_gb is None else read_gb("--memory-gb", memory_gb),
         search=search,
         cost=cost,
         splits=read_splits(splits),
@@ -92,6 +102,7 @@ def plan(
         steps = 2 + (len(SEARCHERS) if compare else 0)
         progress("measure the tables", 0, steps)
         own = load_schema(schema) if schema else None
+        settings = None if table.is_file() else apply_overrides(RunSettings(), changes + (overrides or []))
         planner = Planner(measured_loads(table, devices, settings=settings, schema=own), request)
         progress(f"search ({search})", 1, steps)
         found = planner.plan()
@@ -113,6 +124,20 @@ def plan(
         show_comparison(console, compared)
     if out is not None:
         console.print(f"{out}", highlight=False)
+
+
+def read_gb(option: str, gb: float) -> int:
+    """Bytes of so many GB (10^9 bytes).
+
+    Raises:
+        InputError: no bytes, or no number.
+
+    >>> read_gb("--memory-gb", 1.5)
+    1500000000
+    """
+    if not (math.isfinite(gb) and gb > 0):
+        raise InputError(f"{option} must be a number above 0", got=gb)
+    return int(gb * 1e9)
 
 
 def read_splits(text: str) -> "frozenset[Split]":

@@ -29,6 +29,7 @@ def show_plan(console: Console, found: Planned) -> None:
         "compute",
         "exchange",
         "together",
+        *(() if explained.measured_ms is None else ("computing, measured",)),
         "largest",
         title=f"{len(found.sizes)} tables on {len(ranks)} ranks: predicted milliseconds of a step",
     )
@@ -45,6 +46,7 @@ def show_plan(console: Console, found: Planned) -> None:
             f"{rank.compute_ms:.2f}",
             f"{rank.exchange_ms:.2f}",
             f"{rank.ms:.2f}",
+            *(() if explained.measured_ms is None else (f"{explained.measured_ms[rank.rank]:.2f}",)),
             ", ".join(f"{name} {size_text(own)}" for name, own in list(share.tables.items())[:SHOWN_TABLES]),
         )
     console.print(shown, highlight=False)
@@ -71,25 +73,39 @@ def lines(explained: Explained) -> list[str]:
             "take the bound as a guide only"
         )
     found.append(f"cost: {explained.cost}")
+    if explained.measured_ms is not None:
+        predicted = max(rank.compute_ms for rank in rating.ranks)
+        found.append(
+            f"measured on this machine, each rank alone on one thread: computing takes "
+            f"{max(explained.measured_ms):.2f} ms on the slowest rank, predicted {predicted:.2f} ms"
+        )
     return found
 
 
-def show_comparison(console: Console, compared: Mapping[str, tuple[Rating, float]]) -> None:
+def show_comparison(console: Console, compared: Mapping[str, Explained]) -> None:
     """Every search's plan, fastest first."""
-    shown = Table("search", "slowest", "balance", "over the bound", "time", title="all searches")
-    for name, (rating, took_s) in sorted(compared.items(), key=lambda item: item[1][0].slowest_ms):
-        row = (f"{rating.slowest_ms:.2f} ms", f"{rating.balance:.3f}", f"{100 * rating.gap:.1f} %", f"{took_s:.2f} s")
-        shown.add_row(name, *row)
+    is_timed = any(own.measured_ms is not None for own in compared.values())
+    timed = ("computing, measured",) if is_timed else ()
+    shown = Table("search", "slowest", "balance", "over the bound", *timed, "time", title="all searches")
+    for name, own in sorted(compared.items(), key=lambda item: item[1].rating.slowest_ms):
+        rating = own.rating
+        row = [f"{rating.slowest_ms:.2f} ms", f"{rating.balance:.3f}", f"{100 * rating.gap:.1f} %"]
+        if own.measured_ms is not None:
+            row.append(f"{max(own.measured_ms):.2f} ms")
+        shown.add_row(name, *row, f"{own.took_s:.2f} s")
     console.print(shown, highlight=False)
 
 
-def plan_json(found: Planned, compared: Mapping[str, tuple[Rating, float]] | None) -> str:
+def plan_json(found: Planned, compared: Mapping[str, Explained] | None) -> str:
     """Plan, explanation and comparison."""
     explained = found.explained.model_dump(mode="json")
     explained["rating"] |= _figures(found.explained.rating)
     data = {"plan": found.plan.model_dump(mode="json"), "explained": explained}
     if compared is not None:
-        data["compared"] = {name: _figures(rating) | {"took_s": took_s} for name, (rating, took_s) in compared.items()}
+        data["compared"] = {
+            name: _figures(own.rating) | {"took_s": own.took_s, "measured_ms": own.measured_ms}
+            for name, own in compared.items()
+        }
     return json.dumps(data, indent=1)
 
 

@@ -7,12 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from recfold.cli.console import errors, output
-from recfold.cli.place import read_cluster, read_splits
+from recfold.cli.given import refuse_without_effect
+from recfold.cli.place import read_cluster, read_gb, read_splits
 from recfold.cli.progress import ShownProgress
 from recfold.spec import InputError
 
+WITH_CHECK = ("check", "cost", "as_json")
+"""The only parameters that --check looks at: the rest is the run's."""
+OF_CURVE = ("search", "splits", "seconds", "memory_gb")
+
 
 def simulate(
+    context: typer.Context,
     plan: Annotated[Path | None, typer.Argument(help="plan.json of recfold plan --out; not with --check.")] = None,
     cluster: Annotated[Path | None, typer.Option(help="cluster.toml; docs/planning.md says what is in it.")] = None,
     loads: Annotated[Path | None, typer.Option(help="Loads of the tables; PLAN.explained.json by default.")] = None,
@@ -28,7 +34,7 @@ def simulate(
     splits: Annotated[str, typer.Option(help="With --curve: of rows, columns, replicate; or none.")] = "rows,columns",
     seconds: Annotated[float | None, typer.Option(min=0, help="With --curve: of each search.")] = None,
     memory_gb: Annotated[
-        float | None, typer.Option(min=0, help="With --curve: for tables on each device; else what the tiers hold.")
+        float | None, typer.Option(help="With --curve: for tables on each device; else what the tiers hold.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="With --curve: an SVG, PNG or PDF to draw.")] = None,
     check: Annotated[
@@ -59,12 +65,16 @@ def simulate(
     from recfold.plan.simulate.curve import curve as curve_of
 
     if check:
+        ignored = {str(own.name) for own in context.command.params} - set(WITH_CHECK)
+        refuse_without_effect(context, ignored, "with --check: a run has its own")
         _check(check, cost, as_json)
         return
     if plan is None:
         raise InputError("nothing to simulate", todo="give a plan.json, or runs with --check")
     if plot is not None and curve is None:
         raise InputError("--plot draws a curve", todo="give --curve 1,2,4 too")
+    if curve is None:
+        refuse_without_effect(context, OF_CURVE, "without --curve", "give --curve 1,2,4 too")
     machines = read_cluster(cluster, ranks_per_host, _link_changes(bandwidth_gbps, latency_us) + (overrides or []))
     asked, known = load_plan(plan), load_loads(loads or explained_path(plan))
     console = output()
@@ -73,7 +83,7 @@ def simulate(
             search=search,
             seconds=seconds,
             splits=read_splits(splits),
-            memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
+            memory_bytes=None if memory_gb is None else read_gb("--memory-gb", memory_gb),
             cost=cost,
             overlap=overlap,
         )

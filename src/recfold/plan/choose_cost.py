@@ -9,6 +9,10 @@ from recfold.plan.cost.as_trained import AsTrained, shipped_ratio
 from recfold.plan.cost.exchange import LOOPBACK, MOST_RANKS, Exchange, NeuralExchange
 from recfold.plan.cost.hardware import hardware_line
 from recfold.plan.cost.tiers import TierCost
+from recfold.spec import InputError
+
+MEASURED = "measured"
+"""Times sets on this machine: rates plans that were found, and searches none."""
 
 ETHERNET = Link(1.25e9, 0.05)
 """Between hosts where nothing is said: 10 Gbit/s."""
@@ -45,8 +49,14 @@ def choose_cost(
         cluster: its links, where it has some.
         by_row: tables whose update rule looks at whole rows.
     Raises:
-        InputError: no such file, or it is no fitted cost.
+        InputError: no such file, or it is no fitted cost; or `measured`.
     """
+    if name == MEASURED:
+        raise InputError(
+            "the cost 'measured' times every set that it rates, thousands of them here",
+            expected="neural, analytic or a file of recfold cost fit",
+            todo="`recfold plan --cost measured` searches by neural and times what it found",
+        )
     network = shipped_cost() if name in ("neural", "analytic") else load_cost(Path(name))
     exchange, how = _exchange(network, ranks, cluster)
     if cluster.tiers:

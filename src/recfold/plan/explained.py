@@ -1,7 +1,6 @@
 """A plan with what it is predicted to cost, and how much better one could be at all."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,11 @@ import numpy as np
 from recfold.plan.bound import check_cost, lower_bound
 from recfold.plan.cost import WithExchange
 from recfold.plan.cost.cost import rank_sums
+from recfold.plan.files import write_whole
 from recfold.plan.loads import Loads
 from recfold.plan.piece import Piece, TableLoad
 from recfold.plan.task import Assignment, Task
-from recfold.spec import InputError, Plan, Settings
+from recfold.spec import Plan, Settings
 
 SETS_CHECKED = 500
 
@@ -68,6 +68,7 @@ class Explained(Settings):
         took_s: of the search.
         rating: of the plan.
         loads: that it was searched with.
+        measured_ms: of computing, of each rank, on the machine that planned; None where it was not timed.
     """
 
     search: str
@@ -79,6 +80,7 @@ class Explained(Settings):
     took_s: float
     rating: Rating
     loads: Loads
+    measured_ms: tuple[float, ...] | None = None
 
 
 class Bounded:
@@ -140,13 +142,5 @@ def save_explained(explained: Explained, plan: Path) -> Path:
         InputError: the disk refuses.
     """
     path = explained_path(plan)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(explained.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-        temporary.rename(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}", got=str(error)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(explained.model_dump(mode="json"), indent=1) + "\n")
     return path

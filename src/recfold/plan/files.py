@@ -1,4 +1,4 @@
-"""Plans as files."""
+"""Plans as files, and files that are there whole or not at all."""
 
 import os
 from pathlib import Path
@@ -25,12 +25,24 @@ def save_plan(plan: Plan, path: Path) -> None:
     Raises:
         InputError: the disk refuses.
     """
+    write_whole(path, plan.to_json(), "plan ")
+
+
+def write_whole(path: Path, text: str, noun: str = "") -> None:
+    """Write a file whole or not at all; its folder is made.
+
+    Args:
+        noun: before the path where it cannot be written.
+    Raises:
+        InputError: the disk refuses.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(plan.to_json(), encoding="utf-8")
-        temporary.rename(path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write plan {path}", got=str(error)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {noun}{path}", got=str(error)) from None

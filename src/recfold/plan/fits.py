@@ -8,6 +8,11 @@ from recfold.plan.sizes import TableSize
 from recfold.plan.task import Task
 from recfold.spec import InputError, Plan
 
+
+class DoesNotFit(InputError):
+    """Memory is too small for the tables; more of it, or more ranks, would help."""
+
+
 SMALLER = "hash its ids to fewer rows, or give it a smaller dim, rows of float16 or the optimizer rowwise_adagrad"
 
 
@@ -15,7 +20,7 @@ def check_fits(plan: Plan, tables: Mapping[str, TableSize], memory_bytes: int) -
     """Every rank's part of the tables, optimizer state included, is at most `memory_bytes`.
 
     Raises:
-        InputError: the table that does not fit, on which rank, and what would help.
+        DoesNotFit: the table that does not fit, on which rank, and what would help.
 
     Example:
         >>> from recfold.spec import Topology
@@ -25,7 +30,7 @@ def check_fits(plan: Plan, tables: Mapping[str, TableSize], memory_bytes: int) -
         >>> check_fits(plan, big, 4096)
         Traceback (most recent call last):
             ...
-        recfold.spec.errors.InputError: table 'big' needs 20,000 bytes on rank 0, of which 4,096 are left for it; ...
+        recfold.plan.fits.DoesNotFit: table 'big' needs 20,000 bytes on rank 0, of which 4,096 are left for it; ...
     """
     fullest = max(shares(plan, tables), key=lambda share: share.num_bytes)
     if fullest.num_bytes <= memory_bytes:
@@ -35,7 +40,7 @@ def check_fits(plan: Plan, tables: Mapping[str, TableSize], memory_bytes: int) -
     total = sum(size.num_bytes for size in tables.values())
     ranks = -(-total // max(memory_bytes, 1))
     whole = plan.tables[largest].kind == "table_wise" and plan.ranks > 1
-    raise InputError(
+    raise DoesNotFit(
         f"table {largest!r} needs {fullest.tables[largest]:,} bytes on rank {fullest.rank}, of which {left:,} are left "
         "for it",
         got=f"{fullest.num_bytes:,} bytes of tables on that rank where {memory_bytes:,} fit",
@@ -45,14 +50,14 @@ def check_fits(plan: Plan, tables: Mapping[str, TableSize], memory_bytes: int) -
     )
 
 
-def too_large(task: Task, piece: Piece, memory_bytes: int) -> InputError:
+def too_large(task: Task, piece: Piece, memory_bytes: int) -> DoesNotFit:
     """A table that fits on no rank, however it may be cut.
 
     Args:
         piece: the smallest that it may be cut to.
     """
     cut = "" if piece.is_whole else " even where it is cut as far as allowed"
-    return InputError(
+    return DoesNotFit(
         f"table {piece.table.name!r} needs {piece.num_bytes:,} bytes on one rank{cut}",
         got=f"{memory_bytes:,} bytes for tables on each of {task.ranks} ranks: "
         f"{piece.num_bytes - memory_bytes:,} are missing",
@@ -60,11 +65,11 @@ def too_large(task: Task, piece: Piece, memory_bytes: int) -> InputError:
     )
 
 
-def too_much(task: Task, memory_bytes: int) -> InputError:
+def too_much(task: Task, memory_bytes: int) -> DoesNotFit:
     """Tables that need more than all ranks have."""
     total = sum(table.num_bytes for table in task.tables)
     largest = max(task.tables, key=lambda table: table.num_bytes)
-    return InputError(
+    return DoesNotFit(
         f"the tables need {total:,} bytes, of which table {largest.name!r} takes {largest.num_bytes:,}",
         got=f"{task.ranks * memory_bytes:,} bytes for tables on {task.ranks} ranks: "
         f"{total - task.ranks * memory_bytes:,} are missing",
@@ -72,7 +77,7 @@ def too_much(task: Task, memory_bytes: int) -> InputError:
     )
 
 
-def no_packing(task: Task, memory_bytes: int, largest: Piece, proven: bool) -> InputError:
+def no_packing(task: Task, memory_bytes: int, largest: Piece, proven: bool) -> DoesNotFit:
     """Tables that fit one by one and by their sum, and yet not together.
 
     Args:
@@ -81,7 +86,7 @@ def no_packing(task: Task, memory_bytes: int, largest: Piece, proven: bool) -> I
     """
     total = sum(table.num_bytes for table in task.tables)
     found = "do not fit together, however they are placed" if proven else "may fit, but no way to place them was found"
-    return InputError(
+    return DoesNotFit(
         f"the tables {found}: {total:,} of {task.ranks * memory_bytes:,} bytes on {task.ranks} ranks",
         got=f"{memory_bytes:,} bytes for tables on each rank; the largest piece is {largest.num_bytes:,} bytes of "
         f"table {largest.table.name!r}",

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recfold.plan import SEARCHERS, TableSize, find
-from recfold.plan.choose_cost import ChosenCost, choose_cost
+from recfold.plan.choose_cost import MEASURED, ChosenCost, choose_cost
 from recfold.plan.cluster import Cluster
-from recfold.plan.explained import Bounded, Explained, Rating
+from recfold.plan.cost.as_trained import AsTrained, shipped_ratio
+from recfold.plan.explained import Bounded, Explained
 from recfold.plan.loads import Loads, load_loads
 from recfold.plan.task import Split, Task
-from recfold.spec import Plan, Schema
+from recfold.plan.timed import TimedPlans
+from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import tables_read
 from recfold.train.effective import run_schema
@@ -30,7 +32,8 @@ class PlanRequest:
         ranks: devices, one rank each.
         memory_bytes: that tables may take on a rank; None for what the cluster's tiers hold, or for no bound.
         search: see `recfold.plan.SEARCHERS`.
-        cost: `neural`, `analytic` or a file of `recfold cost fit`.
+        cost: `neural`, `analytic` or a file of `recfold cost fit`; `measured` searches by `neural` and times each
+            rank of what was found on this machine.
         splits: that are allowed.
         seconds: of a search; None for a fixed number of steps.
         seed: of the search.
@@ -67,11 +70,15 @@ def measured_loads(
 
     Args:
         table: the folded table that it will be trained on; or a file of loads, which are taken as they are.
-        settings, schema: as for `train`.
+        settings, schema: as for `train`; not with a file of loads, which has none.
     Raises:
-        InputError: wrong settings, no training samples, or a damaged file.
+        InputError: settings or a schema that would change nothing, wrong settings, no training samples, or a damaged
+            file.
     """
     if not isinstance(table, FoldedTable) and Path(table).is_file():
+        for name, given in (("settings", settings), ("a schema", schema)):
+            if given is not None:
+                raise InputError(f"{name} would change nothing of the loads in {table}", todo="give the folded table")
         return load_loads(Path(table))
     data, own = table_of(table), settings or RunSettings()
     chosen = run_schema(data.schema, schema, own.tables, own.model.without)
@@ -91,20 +98,28 @@ class Planner:
         loads: of the tables; scaled to the ranks of the request where they are of another number.
         request: what is asked for.
     Raises:
-        InputError: ranks that do not fill the cluster's hosts, or an unknown cost.
+        InputError: ranks that do not fill the cluster's hosts, an unknown cost, or one that is measured here while the
+            cluster's memory tiers are described.
     """
 
     def __init__(self, loads: Loads, request: PlanRequest) -> None:
         self.loads, self.request = loads, request
         cluster, memory_bytes = request.cluster, request.memory_bytes
+        is_timed = request.cost == MEASURED
+        if is_timed and cluster.tiers:
+            raise InputError("--cost measured times this machine", got="a cluster with memory tiers of its own")
         self.chosen: ChosenCost = choose_cost(
-            request.cost, request.ranks, cluster=cluster, by_row=frozenset(loads.by_row)
+            "neural" if is_timed else request.cost, request.ranks, cluster=cluster, by_row=frozenset(loads.by_row)
         )
         self.task = Task(
             loads.of_ranks(request.ranks),
             cluster.topology(request.ranks),
             cluster.memory_bytes if memory_bytes is None else memory_bytes,
             request.splits,
+        )
+        by_row = frozenset(loads.by_row)
+        self._timed = (
+            TimedPlans(self.task, AsTrained(self.chosen.compute, by_row, shipped_ratio())) if is_timed else None
         )
         self._bounded: Bounded | None = None
         self._found: dict[str, Planned] = {}
@@ -137,12 +152,13 @@ class Planner:
             took_s=took_s,
             rating=self._bounded.rate(found),
             loads=self.loads,
+            measured_ms=None if self._timed is None else self._timed.ranks_ms(found),
         )
         sizes = {own.name: TableSize(own.rows, own.dim, own.row_bytes) for own in self.task.tables}
         return Planned(found.plan(self.task), explained, sizes)
 
-    def compare(self, tell: Callable[[str, int, int], None] = lambda *_: None) -> dict[str, tuple[Rating, float]]:
-        """Every search: its plan's rating, and the seconds it took.
+    def compare(self, tell: Callable[[str, int, int], None] = lambda *_: None) -> dict[str, Explained]:
+        """Every search: what its plan costs, and the seconds it took.
 
         Args:
             tell: is told the name of a search before it starts, its number, and how many there are.
@@ -150,6 +166,5 @@ class Planner:
         found = {}
         for number, name in enumerate(SEARCHERS):
             tell(name, number, len(SEARCHERS))
-            own = self.plan(name).explained
-            found[name] = (own.rating, own.took_s)
+            found[name] = self.plan(name).explained
         return found

@@ -2,26 +2,33 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from recfold.batch import Batch
 from recfold.bench import BenchSettings, run_bench
+from recfold.bench.exchange import bench as cases_of
 from recfold.bench.exchange import scaling, steps
+from recfold.bench.exchange.bench import MULTIHOT, PEER, chosen_names
 from recfold.bench.exchange.cases import asked_case, exchange_run, step_case
+from recfold.bench.exchange.multihot_rank import Multihot
 from recfold.bench.exchange.rank import Rank, RankTask
 from recfold.bench.exchange.sides import dealt_plan
 from recfold.bench.exchange.steps import Turns, check_same_losses, rank_world
 from recfold.bench.exchange.tap import Tap
 from recfold.bench.exchange.world import World
+from recfold.bench.measurement import Measurement
 from recfold.bench.training.batches import read_batches, training_schema
 from recfold.bench.training.peer_batches import lists_of
 from recfold.bench.work import Work
+from recfold.cli.show_bench import show_bench
 from recfold.spec import InputError
 
 KEYS = ["bench", "case", "metric", "ours", "peer", "peer_name", "ratio", "unit", "settings"]
@@ -60,8 +67,16 @@ def lines(make_settings: Any, two_ranks: World) -> list[dict[str, Any]]:
         return [json.loads(found.to_json()) for found in run_bench("exchange", settings)]
 
 
+def shown(found: Sequence[Measurement]) -> str:
+    """The table that a user sees."""
+    console = Console(width=200, record=True, file=StringIO())
+    show_bench(console, found)
+    return console.export_text()
+
+
 @needs_torchrec
 def test_every_case_and_peer_has_a_time_and_bytes(lines: list[dict[str, Any]]) -> None:
+    assert "torchrec-vbe" in shown([Measurement(**line) for line in lines])
     assert [(line["case"], line["peer_name"], line["metric"], line["unit"]) for line in lines] == [
         (case, peer, metric, unit)
         for case, peer in (("loopback", "torchrec-kjt"), ("loopback", "torchrec-vbe"), ("int8", "torchrec-kjt"))
@@ -162,6 +177,7 @@ def test_scaling_has_a_line_of_each_number_of_ranks(make_settings: Any) -> None:
         assert line.ratio == line.ours / line.peer
         assert line.settings["samples_per_s"] == pytest.approx(line.ours * line.settings["nproc"] * 96)
     assert found[0].ratio == 1
+    assert "scaling" in shown(found)
     assert "vectors" not in found[0].settings["bytes_by_kind"]["ours"]
 
 
@@ -182,6 +198,14 @@ def test_without_torchrec_one_clear_line(make_settings: Any, monkeypatch: pytest
         ({"cases": ("loopback",), "peers": ("torchrec",)}, "unknown peer of these cases 'torchrec'; expected one of"),
         ({"link": "2gbit"}, "unknown link '2gbit'; expected one of 1gbit, loopback"),
         ({"codec": "int8", "cases": ("scaling",)}, "--link and --codec mean the case int8; got --case scaling"),
+        ({"peers": ("torchrec-kjt", "fold-off")}, "unknown peer of these cases 'fold-off'; expected one of "),
+        ({"cases": ("scaling",), "peers": (PEER,)}, "unknown peer of these cases 'parameter-server'; expected one of"),
+        ({"workload": "catalog"}, "unknown workload of these cases 'catalog'; expected one of multihot, pooled"),
+        ({"workload": "multihot", "cases": ("int8",)}, "unknown workload of these cases 'multihot'; expected one of "),
+        (
+            {"cases": ("multihot-fm",)},
+            "--samples changes nothing: multihot draws its batches; got --samples 1500; .*--st",
+        ),
         ({"link": "1gbit", "nproc": 3, "peers": ("torchrec-kjt",)}, "a link of 1gbit joins two ranks; got 3"),
     ],
 )
@@ -189,6 +213,31 @@ def test_without_torchrec_one_clear_line(make_settings: Any, monkeypatch: pytest
 def test_wrong_settings_are_one_line(make_settings: Any, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run_bench("exchange", make_settings(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, ["loopback", "int8", "scaling", *MULTIHOT]),
+        ({"peers": ("torchrec-kjt",)}, ["loopback", "int8"]),
+        ({"peers": (PEER,)}, list(MULTIHOT)),
+        ({"peers": ("torchrec-vbe", "one-rank")}, ["loopback", "scaling"]),
+        ({"peers": ("torchrec-vbe",), "cases": ("int8", "loopback")}, ["loopback"]),
+        ({"workload": "pooled"}, ["loopback", "int8", "scaling"]),
+        ({"workload": "multihot"}, list(MULTIHOT)),
+        ({"link": "1gbit"}, ["1gbit"]),
+    ],
+)
+def test_peers_and_workloads_choose_cases_before_anything_is_measured(given: dict[str, Any], names: list[str]) -> None:
+    assert chosen_names(BenchSettings.parse(given, "a test")) == names
+
+
+def test_multihot_takes_ranks_and_batch_size_where_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Multihot] = []
+    monkeypatch.setattr(cases_of, "multihot_measurements", lambda work: asked.append(work) or [])
+    for given in ({}, {"nproc": 3, "batch_size": 64, "repeats": 5}):
+        run_bench("exchange", BenchSettings.parse({"cases": ("multihot-fm",), **given}, "a test"))
+    assert [(work.ranks, work.batch_size, work.steps) for work in asked] == [(4, 512, 2), (3, 64, 5)]
 
 
 def test_too_few_samples_for_the_ranks_are_one_line(make_settings: Any, tmp_path: Path) -> None:

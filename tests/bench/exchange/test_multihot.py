@@ -1,10 +1,14 @@
 """A small `multihot` on two ranks: the parameter server trains recfold's model, and bytes are what a hand counts."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from recfold.bench.exchange.multihot import _check_losses, multihot_measurements
 from recfold.bench.exchange.multihot_rank import Multihot, draw_batch
 from recfold.bench.measurement import Measurement
+from recfold.cli.show_bench import show_bench
 from recfold.spec import InputError
 
 SMALL = Multihot(features=3, ids_per_list=4, ids=300, dim=4, ranks=2, batch_size=16, steps=6, dtype="float64")
@@ -21,6 +25,14 @@ def test_every_case_is_measured_and_both_sides_train_the_same_model(found: dict[
         assert (own.peer_name, own.metric, own.bench) == ("parameter-server", "bytes_per_sample", "exchange")
         assert own.ratio == own.peer / own.ours
         assert len(own.settings["losses"]) == SMALL.steps
+
+
+def test_every_case_has_a_row_of_the_table(found: dict[str, Measurement]) -> None:
+    console = Console(width=200, record=True, file=StringIO())
+    show_bench(console, list(found.values()))
+    text = console.export_text()
+    assert text.startswith("exchange: workload multihot, seed 0")
+    assert all(case in text for case in found)
 
 
 def test_bytes_of_the_parameter_server_are_those_of_distinct_rows(found: dict[str, Measurement]) -> None:

@@ -155,6 +155,14 @@ def test_unknown_names_answer_with_the_right_ones(given: dict[str, object], mess
         plan(work, settings, Clock())
 
 
+def test_without_torchrec_nothing_is_left_to_measure_against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recfold.bench.plan.bench._installed", lambda work: False)
+    settings, clock = small(tmp_path, peers=("torchrec",)), Clock()
+    with open_work(settings) as work, pytest.raises(InputError, match=r"no peer of plan is left .*`make peers`"):
+        plan(work, settings, clock)
+    assert clock.calls == 0
+
+
 def test_the_interval_of_a_median_narrows_with_values() -> None:
     few, many = ([1.0, 2.0, 3.0] * times for times in (2, 200))
     widths = [high - low for low, high in (median_interval(few), median_interval(many))]

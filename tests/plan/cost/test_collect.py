@@ -57,6 +57,9 @@ def test_another_collection_is_refused(tmp_path: Path) -> None:
         collect(tmp_path / "a", own)
     with pytest.raises(InputError, match="of another seed"):
         collect(tmp_path / "a", Collection(sets=1, seed=1, ranks=()), resume=True)
+    with pytest.raises(InputError, match=r"cannot measure on device 'gpu'; got .*; expected cpu or cuda"):
+        collect(tmp_path / "c", Collection(sets=1, device="gpu"))
+    assert not (tmp_path / "c").exists()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes").touch()
     with pytest.raises(InputError, match="not empty"):

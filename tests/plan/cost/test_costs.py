@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from recfold.plan.choose_cost import choose_cost
 from recfold.plan.cost import AnalyticCost, Cost, LinkExchange, MeasuredCost, Stopwatch, WithExchange, shipped_cost
 from recfold.plan.piece import Piece
 from recfold.plan.pool import table_pool
@@ -15,7 +16,7 @@ COSTS: dict[str, Callable[[], Cost]] = {
     "measured": lambda: MeasuredCost(Stopwatch(memory_bytes=1 << 22, warm_ups=0, repeats=1)),
     "neural": shipped_cost,
     "analytic+exchange": lambda: WithExchange(AnalyticCost(), LinkExchange(Topology(ranks=4)), 4),
-    "neural+exchange": lambda: shipped_cost().with_exchange(4),
+    "neural+exchange": lambda: choose_cost("neural", 4).cost,
 }
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from recfold.plan.choose_cost import choose_cost
+from recfold.plan.cluster import Cluster
 from recfold.plan.cost.analytic import AnalyticCost
-from recfold.plan.cost.exchange import Link, LinkExchange, NeuralExchange, WithExchange, exchange_bytes
+from recfold.plan.cost.exchange import MOST_RANKS, Link, LinkExchange, NeuralExchange, WithExchange, exchange_bytes
 from recfold.plan.cost.fit_exchange import fit_exchange
 from recfold.plan.cost.measured_exchange import draw_bytes, measure_exchanges
-from recfold.plan.cost.neural import NeuralCost, shipped_cost
 from recfold.plan.piece import NUM_BINS, TableLoad
 from recfold.spec import InputError, Topology
 
@@ -69,10 +70,12 @@ def test_exchanges_are_measured_between_processes() -> None:
     assert all(own["most_bytes"] >= own["own_bytes"] and own["forward_ms"] > 0 for own in found)
 
 
-def test_more_ranks_than_a_machine_has_are_refused() -> None:
-    with pytest.raises(InputError, match="describe the links"):
-        shipped_cost().with_exchange(128)
-    with pytest.raises(InputError, match="without an exchange"):
-        NeuralCost({}, AnalyticCost(), {}).with_exchange(2)
+def test_the_fitted_exchange_rates_groups_of_one_machine_and_links_the_rest() -> None:
+    assert isinstance(choose_cost("neural", MOST_RANKS).cost.exchange, NeuralExchange)
+    assert isinstance(choose_cost("neural", MOST_RANKS + 1).cost.exchange, LinkExchange)
+    assert isinstance(choose_cost("neural", 4, cluster=Cluster(ranks_per_host=2)).cost.exchange, LinkExchange)
+
+
+def test_a_link_without_bandwidth_is_refused() -> None:
     with pytest.raises(InputError, match="bandwidth"):
         Link(0.0)

@@ -107,6 +107,17 @@ def test_a_saved_cost_is_read_back(tmp_path: Path) -> None:
     assert again.exchange.keys() == cost.exchange.keys()
 
 
+def test_a_cost_is_not_written_over_by_its_own_facts(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"cannot write a fitted cost to .*mine\.json; expected a name that ends in \.saf"
+    ):
+        shipped_cost().save(tmp_path / "mine.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write into .*file; got .*; name another folder"):
+        shipped_cost().save(tmp_path / "file" / "mine.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_what_is_no_cost_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="recfold cost collect"):
         load_cost(tmp_path / "none.safetensors")

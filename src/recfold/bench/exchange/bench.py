@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from recfold.bench.exchange.cases import STEP_CASES, asked_case
 from recfold.bench.exchange.multihot import multihot_measurements
 from recfold.bench.exchange.multihot_rank import Multihot
-from recfold.bench.exchange.scaling import scaling_measurements
+from recfold.bench.exchange.scaling import ONE_RANK, scaling_measurements
 from recfold.bench.exchange.steps import step_measurements
 from recfold.bench.measurement import Measurement
 from recfold.bench.settings import BenchSettings
@@ -20,27 +20,39 @@ PEER = "parameter-server"
 
 
 def _multihot(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
-    if settings.peers and PEER not in settings.peers:
-        raise unknown(f"peer of {names[0]}", settings.peers[0], [PEER])
+    asked = _multihot_work(names, settings)
     if work.progress is not None:
-        work.progress(f"{', '.join(names)}: train on 4 ranks", 0, None)
-    return multihot_measurements(
-        Multihot(
-            models=tuple(MULTIHOT[name] for name in names),
-            steps=settings.repeats or Multihot().steps,
-            seed=settings.seed,
-            ids=MULTIHOT_FIELDS * settings.table_rows if settings.table_rows else Multihot().ids,
-        )
+        work.progress(f"{', '.join(names)}: train on {asked.ranks} ranks", 0, None)
+    return multihot_measurements(asked)
+
+
+def _multihot_work(names: Sequence[str], settings: BenchSettings) -> Multihot:
+    """Ranks and batch size are its own where they are not given; its samples are drawn, step by step."""
+    own = Multihot()
+    given = settings.model_fields_set
+    return Multihot(
+        models=tuple(MULTIHOT[name] for name in names),
+        ranks=settings.nproc if "nproc" in given else own.ranks,
+        batch_size=settings.batch_size if "batch_size" in given else own.batch_size,
+        steps=settings.repeats or own.steps,
+        seed=settings.seed,
+        ids=own.features * settings.table_rows if settings.table_rows else own.ids,
     )
 
 
-MULTIHOT_FIELDS = Multihot().features
 CASES: dict[str, Cases] = {
     **dict.fromkeys(STEP_CASES, step_measurements),
     "scaling": scaling_measurements,
     **dict.fromkeys(MULTIHOT, _multihot),
 }
 """Case -> what measures it, given all chosen cases in a row that it measures."""
+PEERS: dict[str, tuple[str, ...]] = {
+    **{name: case.peers for name, case in STEP_CASES.items()},
+    "scaling": (ONE_RANK,),
+    **dict.fromkeys(MULTIHOT, (PEER,)),
+}
+WORKLOADS = {name: "multihot" if name in MULTIHOT else "pooled" for name in CASES}
+"""Case -> what its samples are those of."""
 WHERE_ASKED = ("fp16", "bf16", "1gbit")
 """Cases that run only where they are asked for."""
 
@@ -49,8 +61,21 @@ def exchange(work: Work, settings: BenchSettings) -> list[Measurement]:
     """The chosen cases, one after the other.
 
     Raises:
-        InputError: no such case, link or peer, a link that cannot be made here, TorchRec is needed and not installed,
-            or sides that do not train the same.
+        InputError: see `chosen_names`; a link that cannot be made here, TorchRec is needed and not installed, or sides
+            that do not train the same.
+    """
+    names = chosen_names(settings)
+    found = []
+    for measure, group in itertools.groupby(names, key=CASES.__getitem__):
+        found += measure(list(group), work, settings)
+    return found
+
+
+def chosen_names(settings: BenchSettings) -> list[str]:
+    """The cases that are asked for, on the workload and against a peer that are asked for.
+
+    Raises:
+        InputError: no such case, link or peer; settings that exclude each other, or that change nothing.
     """
     asked = asked_case(settings)
     if asked is not None and settings.cases and settings.cases != (asked,):
@@ -63,7 +88,21 @@ def exchange(work: Work, settings: BenchSettings) -> list[Measurement]:
         if name not in CASES:
             raise unknown("case of exchange", name, CASES)
     names = settings.cases or ((asked,) if asked else tuple(name for name in CASES if name not in WHERE_ASKED))
-    found = []
-    for measure, group in itertools.groupby(names, key=CASES.__getitem__):
-        found += measure(list(group), work, settings)
-    return found
+    if "workload" in settings.model_fields_set:
+        workloads = {WORKLOADS[name] for name in names}
+        if settings.workload not in workloads:
+            raise unknown("workload of these cases", settings.workload, workloads)
+        names = tuple(name for name in names if WORKLOADS[name] == settings.workload)
+    known = {peer for name in names for peer in PEERS[name]}
+    for peer in settings.peers:
+        if peer not in known:
+            raise unknown("peer of these cases", peer, known)
+    if settings.peers:
+        names = tuple(name for name in names if set(PEERS[name]) & set(settings.peers))
+    if "samples" in settings.model_fields_set and all(name in MULTIHOT for name in names):
+        raise InputError(
+            "--samples changes nothing: multihot draws its batches",
+            got=f"--samples {settings.samples}",
+            todo="give --steps and --batch-size instead",
+        )
+    return list(names)

@@ -54,7 +54,7 @@ def _run(work: Multihot, folder: Path, timeout_s: float) -> list[dict[str, Any]]
                 last = errors.strip().splitlines()[-1:] or ["nothing"]
                 raise InputError(f"rank {rank} of the bench failed", got=last[0])
     except subprocess.TimeoutExpired:
-        raise InputError(f"the bench did not end within {timeout_s:.0f} s", todo="give fewer --samples") from None
+        raise InputError(f"the bench did not end within {timeout_s:.0f} s", todo="give fewer --steps") from None
     finally:
         for process in started:
             process.kill()
@@ -68,6 +68,7 @@ def _measurement(work: Multihot, model: str, ranks: Sequence[dict[str, Any]]) ->
     ours, peer = (_bytes_a_sample(ranks, side, samples) for side in ("ours", "peer"))
     total, peer_total = sum(ours.values()), sum(peer.values())
     settings = {
+        "workload": "multihot",
         **work.model_dump(mode="json", exclude={"models"}),
         "ours_by_kind": ours,
         "peer_by_kind": peer,

@@ -20,6 +20,8 @@ from recfold.bench.work import Work
 
 WORLDS = (1, 2, 4)
 OURS = "recfold"
+ONE_RANK = "one-rank"
+"""The peer of every number of ranks."""
 
 
 def scaling_measurements(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
@@ -52,7 +54,7 @@ def scaling_measurements(names: Sequence[str], work: Work, settings: BenchSettin
             "steps_per_s",
             own,
             alone,
-            "one-rank",
+            ONE_RANK,
             own / alone,
             "steps/s",
             {

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from recfold.bench.exchange.cases import STEP_CASES, StepCase, exchange_run, step_case
+from recfold.bench.exchange.cases import StepCase, exchange_run, step_case
 from recfold.bench.exchange.network import places
 from recfold.bench.exchange.world import World, open_world
 from recfold.bench.facts import machine_facts, peer_versions
@@ -16,7 +16,7 @@ from recfold.bench.settings import BenchSettings
 from recfold.bench.training.parity import TOLERANCES
 from recfold.bench.work import Work
 from recfold.plan.interop.modules import torchrec_distributed
-from recfold.spec import InputError, unknown
+from recfold.spec import InputError
 
 REPEATS = 8
 """Turns of each side."""
@@ -68,11 +68,7 @@ class Turns:
 
 def step_measurements(names: Sequence[str], work: Work, settings: BenchSettings) -> list[Measurement]:
     """Cases that time steps; those over one link share its ranks and its turns."""
-    cases = [case for case in (step_case(name, settings) for name in names) if case.peers or not settings.peers]
-    known = {peer for name in names for peer in STEP_CASES[name].peers}
-    for peer in settings.peers:
-        if peer not in known:
-            raise unknown("peer of these cases", peer, known)
+    cases = [step_case(name, settings) for name in names]
     missing = _torchrec_missing(cases)
     found = []
     for link in dict.fromkeys(case.link for case in cases):

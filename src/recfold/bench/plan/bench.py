@@ -54,7 +54,7 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
     Args:
         clock: what times; a `Stopwatch` where not given.
     Raises:
-        InputError: no such case or side.
+        InputError: no such case or side, or no side but ours that is installed or plans any task.
     """
     for name in settings.cases:
         if name not in CASES:
@@ -66,6 +66,8 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
     sides = [OURS, *(name for name in settings.peers or SIDES if name != OURS)]
     if TORCHREC in sides and not _installed(work):
         sides.remove(TORCHREC)
+    if sides == [OURS]:
+        raise InputError("no peer of plan is left to measure against", todo="install TorchRec with `make peers`")
     folder = work.folder / "plan"
     folder.mkdir(parents=True, exist_ok=True)
     clocked = ClockedSets(folder / "sets.jsonl", clock)
@@ -81,13 +83,16 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
         failed = [own for own in figures if side in own.failures]
         if failed:
             work.tell(f"{side} fails in {len(failed)} of {len(figures)} tasks: {failed[0].failures[side]}")
-    return [
+    found = [
         line
         for case in cases
         for line in measurements(
             case, [own for own in figures if own.case == case], settings, len(turns), clocked.noise(turns)
         )
     ]
+    if not found:
+        raise InputError(f"no task was planned by {OURS} and by a peer", got=f"{len(figures)} tasks")
+    return found
 
 
 def _installed(work: Work) -> bool:

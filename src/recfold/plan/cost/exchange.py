@@ -7,7 +7,6 @@ Of a step's distinct lists, 1 / ranks are a rank's own and stay. What a rank tak
 busiest rank's; a set that is rated alone counts as the busiest.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -187,15 +186,3 @@ class WithExchange:
     def parts(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Milliseconds of computing, and of the exchange, [M] each."""
         return self.compute.ms(sums[:, :-2]), self.exchange.ms(sums[:, -2], sums[:, -1])
-
-
-def check_ranks(ranks: int) -> None:
-    """Heads are fitted to 2 to 4 ranks, and rate a few times as many.
-
-    Raises:
-        InputError: more ranks than that.
-    """
-    if not 1 <= ranks <= MOST_RANKS or not math.isfinite(ranks):
-        raise InputError(
-            "the fitted exchange knows groups of one machine", got=f"{ranks} ranks", todo="describe the links instead"
-        )

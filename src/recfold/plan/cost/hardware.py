@@ -7,14 +7,28 @@ import numpy as np
 import torch
 
 import recfold
-from recfold.spec import cpu_model, last_level_cache_bytes, num_cpus
+from recfold.spec import InputError, cpu_model, last_level_cache_bytes, num_cpus
 
 
 def hardware(device: str = "cpu") -> dict[str, Any]:
-    """Facts about the machine, without a date or a name of it."""
-    own = torch.device(device)
+    """Facts about the machine, without a date or a name of it.
+
+    Args:
+        device: `cpu`, or a CUDA device.
+    Raises:
+        InputError: another device, or one that is not there.
+    """
+    try:
+        own = torch.device(device)
+        if own.type not in ("cpu", "cuda"):
+            raise RuntimeError("nothing is timed there")
+        name = torch.cuda.get_device_name(own) if own.type == "cuda" else "cpu"
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"cannot measure on device {device!r}", got=str(error).splitlines()[0], expected="cpu or cuda"
+        ) from None
     facts: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(own) if own.type == "cuda" else "cpu",
+        "device": name,
         "cpu": cpu_model(),
         "cpus": num_cpus(),
         "last_level_cache_bytes": last_level_cache_bytes(),

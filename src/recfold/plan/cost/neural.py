@@ -5,6 +5,7 @@ the heads of the exchange; beside it lies what it was fitted on and how far it e
 """
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recfold.plan.cost.analytic import AnalyticCost, terms_of
-from recfold.plan.cost.exchange import NeuralExchange, WithExchange, check_ranks
 from recfold.plan.cost.inputs import inputs_of
 from recfold.plan.cost.network import BOUND, FURTHEST, LEAST_MS, WIDTH
 from recfold.plan.cost.samples import piece_columns
@@ -25,6 +25,8 @@ from recfold.spec import InputError
 
 SHIPPED = Path(__file__).with_name("models") / "cpu.safetensors"
 """Fitted on the hardware that the JSON file beside it names."""
+
+SUFFIX = ".safetensors"
 
 LAYERS = tuple(f"{layer}.{what}" for layer in (0, 2) for what in ("weight", "bias"))
 ARRAYS = ("mean", "std", *(f"{part}.{layer}" for part in ("pieces", "head") for layer in LAYERS))
@@ -73,20 +75,13 @@ class NeuralCost:
         found: np.ndarray = sums.mean(1) * np.exp(BOUND * np.tanh(factor / BOUND)).astype(np.float64)
         return found
 
-    def with_exchange(self, ranks: int) -> WithExchange:
-        """With the exchange of a group of ranks of one machine on top.
+    def save(self, path: Path) -> None:
+        """Write `path` (safetensors) and, beside it, the facts as JSON.
 
         Raises:
-            InputError: no exchange was measured, or more ranks than the heads can rate.
+            InputError: see `check_writable`.
         """
-        if not self.exchange:
-            raise InputError("this cost was fitted without an exchange", todo="collect one, or describe the links")
-        check_ranks(ranks)
-        return WithExchange(self, NeuralExchange(self.exchange, ranks), ranks)
-
-    def save(self, path: Path) -> None:
-        """Write `path` (safetensors) and, beside it, the facts as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
         heads = {f"exchange.{name}": array for name, array in self.exchange.items()}
         save_file(
             {
@@ -97,6 +92,24 @@ class NeuralCost:
             path,
         )
         path.with_suffix(".json").write_text(json.dumps(dict(self.facts), indent=2) + "\n", encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """A fitted cost can be written there; its folder is made.
+
+    Raises:
+        InputError: a name that is not of safetensors, whose facts would take its place; or a folder that takes no file.
+    """
+    if path.suffix != SUFFIX:
+        raise InputError(
+            f"cannot write a fitted cost to {path}", expected=f"a name that ends in {SUFFIX}; a .json goes beside it"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write into {path.parent}", got=error.strerror, todo="name another folder") from None
 
 
 def scale_ms(analytic: AnalyticCost, columns_PC: np.ndarray) -> np.ndarray:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from recfold.plan.choose_cost import choose_cost
 from recfold.plan.cluster import Cluster
+from recfold.plan.fits import DoesNotFit
 from recfold.plan.loads import Loads
 from recfold.plan.search import find
 from recfold.plan.simulate.machine import machine_of
 from recfold.plan.simulate.step import Step, simulate
 from recfold.plan.task import Split, Task
-from recfold.spec import InputError
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def curve(
     Args:
         tell: is told how many sizes are done, and how many there are.
     Raises:
-        InputError: ranks that do not fill hosts, or an unknown cost.
+        InputError: ranks that do not fill hosts, an unknown cost or search, or whatever else is not about memory.
     """
     found = []
     for number, ranks in enumerate(sizes):
@@ -71,7 +71,7 @@ def curve(
         task = Task(tables, machine.topology, memory_bytes, request.splits)
         try:
             plan = find(task, chosen.cost, search=request.search, seconds=request.seconds).plan(task)
-        except InputError as error:
+        except DoesNotFit as error:
             found.append(Point(ranks, None, problem=str(error)))
             continue
         step = simulate(plan, tables, machine, overlap=request.overlap)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recfold.plan.cost.exchange import ID_BYTES, LENGTH_BYTES
+from recfold.plan.cost.exchange import exchange_bytes
 from recfold.plan.explained import assignment_of
 from recfold.plan.piece import Piece, TableLoad
 from recfold.plan.simulate.machine import GRADIENT_BYTES, Machine
@@ -96,16 +96,10 @@ def pieces_by_rank(plan: Plan, tables: Sequence[TableLoad]) -> list[list[Piece]]
 
 def _exchanged(pieces: Sequence[Piece], ranks: int, wire_bytes: float) -> np.ndarray:
     """Bytes of ids, vectors and gradients that a rank exchanges with others, float64 [3]."""
-    total = np.zeros(3)
-    share = (ranks - 1) / ranks
-    for piece in pieces:
-        if piece.copies > 1:
-            touched = piece.touched_rows * (piece.copies - 1)
-            total += [touched * ID_BYTES, 0.0, touched * piece.dim * wire_bytes]
-            continue
-        rows = piece.lists * piece.dim * wire_bytes
-        total += np.array([piece.lookups * ID_BYTES + piece.lists * LENGTH_BYTES, rows, rows]) * share
-    return total
+    forward_P, backward_P = exchange_bytes(pieces, ranks, wire_bytes).T
+    copied_P = np.array([piece.copies > 1 for piece in pieces], dtype=bool)
+    vectors_P = np.where(copied_P, 0.0, backward_P)  # rows of a replica are there
+    return np.array([(forward_P - vectors_P).sum(), vectors_P.sum(), backward_P.sum()])
 
 
 def _path_ms(phases: Mapping[str, np.ndarray], bottom_ms: float, overlap: bool) -> float:
