@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from recfold.table import FoldedTable
 from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.handshake import agree
+from recfold.train.job import launcher
 from recfold.train.journal import Journal, NoJournal, truncate_journal
 from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
@@ -123,7 +124,8 @@ def _run(start: Start, resume: bool, profile: bool, ranks: Ranks, progress: Trai
         assert parts is not None
         try:
             # only now, when all that can be wrong with the settings has been tried
-            ranks.together(lambda: _prepare(start, resume), only_first=True)
+            launchers = sorted({own for own in ranks.gather(launcher()) if own is not None})
+            ranks.together(lambda: _prepare(start, resume, launchers), only_first=True)
             spread = parts.learner.spread
             tracing = Tracing(start.path, ranks, () if spread is None else spread.wires) if profile else None
             return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, tracing, progress)
@@ -165,12 +167,12 @@ def _started(
     return Start(path, data, chosen, settings, sizes, plan or search_plan(sizes, ranks.size))
 
 
-def _prepare(start: Start, resume: bool) -> None:
+def _prepare(start: Start, resume: bool, launchers: Sequence[str]) -> None:
     """Make the directory of a new run, or write the settings of a resumed one, which may have grown."""
     if resume:
         keep_settings(start.as_run())
     else:
-        start_run(start.path, start.settings, start.schema, start.table)
+        start_run(start.path, start.settings, start.schema, start.table, launchers)
     if start.plan.ranks > 1:
         save_plan(start.plan, start.path / PLAN)
 
