@@ -6,9 +6,20 @@ from pathlib import Path
 
 import torch
 
-from recfold.plan import TableSize, check_fits, shares
+from recfold.plan import TableSize, check_fits, search_plan, shares
 from recfold.spec import Plan
 from recfold.train.ranks import Ranks, local_device
+
+
+def default_plan(sizes: Mapping[str, TableSize], ranks: int, memory_gb: float | None) -> Plan:
+    """The plan of a run that was given none; every rank finds the same one.
+
+    Args:
+        memory_gb: that tables may take on a rank (10^9 bytes); None for no bound: what is free may differ by rank.
+    Raises:
+        InputError: nothing fits.
+    """
+    return search_plan(sizes, ranks, memory_bytes=None if memory_gb is None else int(memory_gb * 1e9))
 
 
 def check_memory(

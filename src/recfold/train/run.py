@@ -21,7 +21,8 @@ from pydantic import Field
 
 import recfold
 from recfold.checkpoint import Found, best, latest, saved_steps
-from recfold.spec import InputError, Schema, Settings
+from recfold.plan import load_plan
+from recfold.spec import InputError, Plan, Schema, Settings
 from recfold.table import FoldedTable, open_table
 from recfold.train.job import JOB
 from recfold.train.settings import RunSettings, check_resumable
@@ -152,6 +153,16 @@ def resume_run(path: Path, settings: RunSettings | None, schema: Schema | None, 
 def keep_settings(run: Run) -> None:
     """Write the settings of a resumed run, which may have grown."""
     write_json(run.path / "settings.json", run.settings.model_dump(mode="json"))
+
+
+def kept_plan(path: Path, ranks: int) -> Plan | None:
+    """The plan that a run was last trained by on several ranks, where it is for so many.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    plan = load_plan(path / PLAN) if (path / PLAN).exists() else None
+    return plan if plan is not None and plan.ranks == ranks else None
 
 
 def chosen_checkpoint(run: Run, choice: str | None = None) -> Found:

@@ -14,7 +14,7 @@ import torch
 import recfold
 from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
 from recfold.embed.kept_memory import keep_freed_memory
-from recfold.plan import TableSize, load_plan, save_plan, search_plan
+from recfold.plan import TableSize, save_plan
 from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import table_sizes
@@ -24,7 +24,7 @@ from recfold.train.job import launcher
 from recfold.train.journal import Journal, NoJournal, truncate_journal
 from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
-from recfold.train.memory import check_memory
+from recfold.train.memory import check_memory, default_plan
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.ranks import LostRank, Ranks, current_ranks
 from recfold.train.result import TrainResult
@@ -35,6 +35,7 @@ from recfold.train.run import (
     check_free,
     chosen_checkpoint,
     forget_unstarted,
+    kept_plan,
     keep_settings,
     open_run,
     resume_run,
@@ -156,15 +157,15 @@ def _started(
             path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
         )
         chosen, settings = run.schema, run.settings
-        if plan is None and (path / PLAN).exists():
-            kept = load_plan(path / PLAN)
-            plan = kept if kept.ranks == ranks.size else None
+        plan = plan or kept_plan(path, ranks.size)
     else:
         check_free(path)
         settings = settings or RunSettings()
         chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
     sizes = table_sizes(chosen, settings)
-    return Start(path, data, chosen, settings, sizes, plan or search_plan(sizes, ranks.size))
+    plan = plan or default_plan(sizes, ranks.size, settings.ranks.memory_gb)
+    plan.check_tables({name: (size.rows, size.dim) for name, size in sizes.items()}, ranks.size)
+    return Start(path, data, chosen, settings, sizes, plan)
 
 
 def _prepare(start: Start, resume: bool, launchers: Sequence[str]) -> None:
