@@ -10,7 +10,7 @@ from recfold.spec import InputError, Plan, Topology
 from recfold.spec.plan import table_wise
 from recfold.table import FoldedTable
 from recfold.train import RunSettings, train
-from recfold.train.memory import default_plan
+from recfold.train.memory import default_plan, free_bytes
 
 Settings = Callable[..., RunSettings]
 SIZES = {"a": TableSize(rows=60, dim=1, row_bytes=10_000_000), "b": TableSize(rows=40, dim=1, row_bytes=10_000_000)}
@@ -22,6 +22,16 @@ def test_tables_are_packed_into_the_memory_that_is_given() -> None:
         check_fits(default_plan(SIZES, 2, None), SIZES, 550_000_000)
     with pytest.raises(InputError, match="on 2 ranks"):
         default_plan(SIZES, 2, memory_gb=0.45)
+
+
+def test_what_a_container_leaves_is_shared_by_its_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr("recfold.train.memory.control_group_free_bytes", lambda: 3000)
+    assert free_bytes("cpu") == 1500
+    monkeypatch.setattr("recfold.train.memory._available_bytes", lambda: 2000)
+    assert free_bytes("cpu") == 1000
+    monkeypatch.setattr("recfold.train.memory.control_group_free_bytes", lambda: None)
+    assert free_bytes("cpu") == 1000
 
 
 def test_a_plan_of_the_tables_of_another_model_is_refused(
