@@ -24,6 +24,12 @@ def test_tables_are_packed_into_the_memory_that_is_given() -> None:
         default_plan(SIZES, 2, memory_gb=0.45)
 
 
+@pytest.mark.parametrize("wrong", ["inf", "nan", "0"])
+def test_memory_is_a_number_above_0(settings: Settings, wrong: str) -> None:
+    with pytest.raises(InputError, match=r"ranks\.memory_gb"):
+        settings(f"ranks.memory_gb={wrong}")
+
+
 def test_what_a_container_leaves_is_shared_by_its_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr("recfold.train.memory.control_group_free_bytes", lambda: 3000)
