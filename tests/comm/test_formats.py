@@ -65,6 +65,13 @@ def test_bytes_of_a_row() -> None:
     assert FORMATS["fp32"].row_bytes(64, torch.float64) == 512
 
 
+def test_a_number_alone_travels_as_it_is_where_a_scale_would_make_it_longer() -> None:
+    int8, alone = FORMATS["int8"], torch.tensor([[1.000001], [-3e-39], [float("inf")]])
+    assert [int8.row_bytes(dim, torch.float32) for dim in (1, 2)] == [4, 6]
+    assert int8.row_bytes(1, torch.float64) == 5
+    assert torch.equal(round_trip(int8, alone), alone)
+
+
 def test_small_gradients_survive_every_codec() -> None:
     gradients = torch.tensor([[3e-9, -1e-9]])
     for codec in CODECS.values():

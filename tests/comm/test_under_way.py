@@ -49,5 +49,13 @@ def test_only_a_timed_wire_keeps_spans() -> None:
     assert wire.take_waits()["ids"] > 0
 
 
+def test_what_was_sent_before_the_wire_was_timed_has_no_span() -> None:
+    wire = Wire()
+    under_way = UnderWay(SlowWork(), "ids", wire)
+    wire.timed = True
+    under_way.wait()
+    assert wire.take_spans() == []
+
+
 def test_hidden_time_is_never_negative() -> None:
     assert Span("ids", sent=1.0, done=1.5, waited=0.6).hidden == 0

@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from recfold.embed import choose_field_sums
+from recfold.embed import WireRow, choose_field_sums
 from recfold.embed.choose_sums import more_flops_of_sum, wire_bytes_of_feature, wire_bytes_of_sum
 from recfold.spec import FieldSum, Placement, Plan, Read, Topology, column_wise, replicated, row_wise, table_wise
 
@@ -33,6 +34,26 @@ def test_bytes_are_those_of_the_wire() -> None:
     both = FieldSum(name="abc", features=NAMES)
     assert wire_bytes_of_sum(both, reads(), plan, dict.fromkeys(NAMES, 2.0)) == 0.5 * (3 * 4 + 32)
     assert wire_bytes_of_sum(both, reads("mean"), plan, dict.fromkeys(NAMES, 2.0)) == 0.5 * (3 * 4 + 32 + 3 * 8)
+
+
+def test_bytes_follow_codec_and_dtype() -> None:
+    plan, lists = plan_of(*[table_wise(8, 4, rank=1)] * 3), dict.fromkeys(NAMES, 2.0)
+    both = FieldSum(name="abc", features=NAMES)
+    for own, row in ((WireRow("fp16"), 16), (WireRow("int8"), 16), (WireRow(dtype=torch.float64), 64)):
+        assert wire_bytes_of_feature(reads()[0], plan, 2.0, own) == 0.5 * (4 + row)
+        assert wire_bytes_of_sum(both, reads(), plan, lists, own) == 0.5 * (3 * 4 + row)
+    doubles = wire_bytes_of_sum(both, reads("mean"), plan, lists, WireRow(dtype=torch.float64))
+    assert doubles == 0.5 * (3 * 4 + 64 + 3 * 16)
+
+
+def test_short_rows_are_not_added_up_where_a_mean_needs_weights() -> None:
+    """Two means of 6 ids: a row less there and back, 64 bytes as float32 and 32 as fp16, against 48 of weights."""
+    plan = plan_of(*[table_wise(8, 8, rank=1)] * 3)
+    candidate, lists = FieldSum(name="ab", features=NAMES[:2]), dict.fromkeys(NAMES, 6.0)
+    found = [
+        len(choose_field_sums([candidate], reads("mean"), plan, lists, WireRow(codec))) for codec in ("fp32", "fp16")
+    ]
+    assert found == [1, 0]
 
 
 def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:

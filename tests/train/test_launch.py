@@ -15,6 +15,7 @@ import pytest
 from recfold.checkpoint import load, saved_steps, step_path
 from recfold.table import FoldedTable
 from recfold.train import read_journal
+from recfold.train.launch import launch
 
 KILLS = int(os.environ.get("RECFOLD_KILLS", "50"))
 SET = (
@@ -84,6 +85,16 @@ def test_a_job_whose_rank_is_killed_goes_on_and_ends_with_the_weights_of_an_unin
     for part in expected:
         assert expected[part].keys() == found[part].keys()
         assert all(bool((expected[part][name] == found[part][name]).all()) for name in expected[part])
+
+
+def test_ranks_share_the_cpus_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")
+    monkeypatch.setattr("recfold.train.launch.num_cpus", lambda: 6)
+    monkeypatch.setattr("recfold.train.launch._run_once", lambda arguments, nproc: (0, ""))
+    assert launch([], nproc=2, restarts=0, on_restart=lambda arguments: arguments, say=print) == 0
+    assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
 @pytest.mark.parametrize(

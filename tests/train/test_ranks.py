@@ -28,7 +28,10 @@ from recfold.train.ranks import Ranks
 from recfold.train.scores import reader_of
 
 Settings = Callable[..., RunSettings]
-OTHER_TABLES = Plan(topology=Topology(ranks=2), tables={"item": row_wise(16, 8, ranks=(0, 1))}).model_dump(mode="json")
+OTHER_TABLES = Plan(
+    topology=Topology(ranks=2),
+    tables={"item": row_wise(16, 8, ranks=(0, 1)), "another": row_wise(16, 8, ranks=(0, 1))},
+).model_dump(mode="json")
 WORKER = Path(__file__).with_name("rank_worker.py")
 FLOAT64 = ("train.dtype=float64", "reader.block_samples=64")
 STEPS = {
@@ -251,7 +254,7 @@ def test_a_run_goes_on_under_another_plan(found: list[dict[str, Any]], folder: P
 
 def test_a_plan_of_other_tables_or_too_little_memory_stops_all_ranks(found: list[dict[str, Any]], folder: Path) -> None:
     assert "the plan does not place table 'action'" in found[0]["wrong plan"]["error"]
-    assert "table 'tags' needs" in found[0]["too large"]["error"]
+    assert "table 'tags' takes" in found[0]["too large"]["error"]
     assert "use at least" in found[0]["too large"]["error"]
     assert found[1]["too large"]["error"].startswith("OtherRankFailed")
     assert not (folder / "wrong plan").exists()

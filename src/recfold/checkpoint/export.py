@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import xxhash
-from safetensors.torch import save_file
 from torch import Tensor
 
 from recfold.checkpoint.pieces import StoredTensors
+from recfold.checkpoint.store import save_tensors
 from recfold.spec import unknown
 
 ROWS_AT_ONCE = 1 << 18
@@ -30,6 +30,7 @@ def export_table(saved: Mapping[str, Tensor], table: str, folder: Path, kind: st
         What a manifest says of it: file, rows, dim, dtype, xxh64.
     Raises:
         InputError: an unknown kind.
+        OSError: the disk refuses.
     """
     if kind not in WRITERS:
         raise unknown("kind of table file", kind, WRITERS)
@@ -84,7 +85,7 @@ def _write_parquet(path: Path, shape: tuple[int, int], read: ReadRows) -> str:
 
 def _write_safetensors(path: Path, shape: tuple[int, int], read: ReadRows) -> str:
     weight = read(0, shape[0]).contiguous()
-    save_file({"weight": weight.clone()}, path)
+    save_tensors({"weight": weight.clone()}, path)
     return str(weight.dtype).removeprefix("torch.")
 
 

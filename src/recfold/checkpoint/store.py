@@ -113,10 +113,7 @@ class Share:
             OSError: the disk refuses.
         """
         for name, tensors in self.tensors.items():
-            try:
-                save_file(tensors, folder / name)
-            except SafetensorError as error:  # which hides the system's
-                raise OSError(f"cannot write {folder / name}: {error}") from None
+            save_tensors(tensors, folder / name)
         for name, tree in self.trees.items():
             (folder / name).write_text(json.dumps(tree, allow_nan=False), encoding="utf-8")
         names = [*self.trees, *self.tensors]
@@ -124,6 +121,18 @@ class Share:
         for name in names:
             _flush(folder / name)
         return {"files": files, "pieces": self.pieces}
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # which hides the system's
+        raise OSError(f"cannot write {path}: {error}") from None
 
 
 def prepare_share(state: Mapping[str, Any], rank: int = 0) -> Share:

@@ -8,7 +8,7 @@ import typer
 from recfold.cli.console import errors, output
 from recfold.cli.data import Set
 from recfold.cli.progress import ShownProgress
-from recfold.cli.ranks import attempt, is_run, joined, start_ranks, was_restarted
+from recfold.cli.ranks import attempt, joined, start_ranks
 from recfold.spec import apply_overrides, load_schema, unknown
 
 NumProcesses = Annotated[int, typer.Option("--nproc", min=1, help="Ranks to start on this machine.")]
@@ -46,11 +46,12 @@ def train(
     from recfold.plan import load_plan
     from recfold.train import RunSettings, open_run
     from recfold.train import train as train_model
+    from recfold.train.job import is_started_here, was_restarted
 
     given: dict[str, Any] = {"train.fold": fold, "train.order": order, "train.epochs": epochs}
     given |= {"model.name": model, "ranks.codec": codec, "ranks.partial": partial}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None] + (overrides or [])
-    resume = resume or (was_restarted() and is_run(out))
+    resume = resume or (was_restarted() and is_started_here(out))
 
     def read() -> tuple[RunSettings, dict[str, Any]]:
         start = open_run(out).settings if resume else RunSettings()

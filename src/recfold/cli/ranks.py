@@ -1,6 +1,5 @@
 """How a verb runs on several ranks: it starts them, or is one of them and keeps quiet unless it is the first."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ def start_ranks(nproc: int, arguments: Attempt[Any] = Attempt(), out: Path | Non
 
     Args:
         arguments: that must be right before any rank is started.
-        out: folder of the run that a restart goes on with.
+        out: folder of the run that a restart goes on with, unless it was there before.
     """
     from recfold.train.ranks import is_rank
 
@@ -55,8 +54,10 @@ def start_ranks(nproc: int, arguments: Attempt[Any] = Attempt(), out: Path | Non
     arguments.get()
     from recfold.train.launch import launch
 
+    new = out if out is not None and not is_run(out) else None
+
     def again(arguments: Sequence[str]) -> Sequence[str]:
-        return arguments if out is None or "--resume" in arguments or not is_run(out) else [*arguments, "--resume"]
+        return arguments if new is None or "--resume" in arguments or not is_run(new) else [*arguments, "--resume"]
 
     def say(line: str) -> None:
         errors().print(f"recfold: {line}", highlight=False, soft_wrap=True)
@@ -67,11 +68,6 @@ def start_ranks(nproc: int, arguments: Attempt[Any] = Attempt(), out: Path | Non
 def is_run(out: Path) -> bool:
     """Whether a run was started in a folder."""
     return (out / "settings.json").exists()
-
-
-def was_restarted() -> bool:
-    """Whether torchrun has started the ranks again after one failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 @contextmanager

@@ -60,13 +60,26 @@ def _plain_format(name: str, wire: torch.dtype | None) -> RowFormat:
     return RowFormat(name, row_bytes, encode_, decode)
 
 
+_AS_IT_IS = _plain_format("as it is", None)
+
+
+def _is_narrow(dim: int, dtype: torch.dtype) -> bool:
+    """Whether a row with its scale would be longer than the row: a float32 alone, such as a first-order weight."""
+    return dim * dtype.itemsize < dim + torch.float32.itemsize
+
+
 def _int8_row_bytes(dim: int, dtype: torch.dtype) -> int:
-    return dim + torch.float32.itemsize
+    return dim * dtype.itemsize if _is_narrow(dim, dtype) else dim + torch.float32.itemsize
 
 
 def _int8_encode_(bytes_NB: Tensor, rows_ND: Tensor) -> None:
-    """`scale = largest magnitude / 127` (float32), then `round(x / scale)`; a row of zeros has scale 0."""
+    """`scale = largest magnitude / 127` (float32), then `round(x / scale)`; a row of zeros has scale 0; a row that is
+    shorter than that travels as it is.
+    """
     if bytes_NB.numel() == 0:
+        return
+    if _is_narrow(rows_ND.shape[1], rows_ND.dtype):
+        _AS_IT_IS.encode_(bytes_NB, rows_ND)
         return
     scale_N = (rows_ND.abs().amax(1) / LARGEST_INT8).float()
     # a row so small that its scale is no normal number would lose it: it becomes zeros
@@ -80,6 +93,8 @@ def _int8_encode_(bytes_NB: Tensor, rows_ND: Tensor) -> None:
 def _int8_decode(bytes_NB: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     if bytes_NB.numel() == 0:
         return bytes_NB.new_empty(len(bytes_NB), dim, dtype=dtype)
+    if _is_narrow(dim, dtype):
+        return _AS_IT_IS.decode(bytes_NB, dim, dtype)
     scale_N1 = bytes_NB[:, :4].clone(memory_format=torch.contiguous_format).view(torch.float32)
     return bytes_NB[:, 4:].view(torch.int8).to(dtype).mul_(scale_N1.to(dtype))
 
@@ -109,10 +124,10 @@ def round_trip_reference(name: str, rows_ND: Tensor) -> Tensor:
     """The slow twin of `round_trip`: one number at a time."""
     arrived = []
     for row in rows_ND.tolist():
-        if name == "int8":
+        if name == "int8" and not _is_narrow(rows_ND.shape[1], rows_ND.dtype):
             scale = float(torch.tensor(max(abs(x) for x in row) / LARGEST_INT8, dtype=torch.float32))
             row = [0.0 if scale < torch.finfo(torch.float32).tiny else round(x / scale) * scale for x in row]
-        elif name != "fp32":
+        elif name in ("fp16", "bf16"):
             wire = {"fp16": torch.float16, "bf16": torch.bfloat16}[name]
             row = [float(torch.tensor(x, dtype=rows_ND.dtype).to(wire)) for x in row]
         arrived.append(row)

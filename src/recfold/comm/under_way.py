@@ -16,7 +16,7 @@ class UnderWay:
     they run, so that the time is late by what Python does between two of them: usually well below a millisecond. It is
     never taken to be later than the end of the wait. Gloo completes a work when its bytes are there; NCCL's futures are
     done when the work is queued on the device, so that there only a trace tells. Only a `Wire` that is `timed` pays
-    for callbacks.
+    for callbacks; of what was sent before it was timed no span is kept, because nobody noted when it was done.
 
     Args:
         work: of `torch.distributed`.
@@ -29,7 +29,8 @@ class UnderWay:
         self._kind, self._wire = kind, wire
         self._sent = time.perf_counter()
         self._done: float | None = None
-        if wire.timed:
+        self._timed = wire.timed
+        if self._timed:
             work.get_future().add_done_callback(self._note_end)
 
     def wait(self) -> None:
@@ -42,7 +43,7 @@ class UnderWay:
         end = time.perf_counter()
         self._work = None
         self._wire.add_wait(self._kind, 1e3 * (end - start))
-        if self._wire.timed:
+        if self._timed and self._wire.timed:
             done = end if self._done is None else min(self._done, end)
             self._wire.add_span(Span(self._kind, self._sent, done, max(done - start, 0.0)))
 

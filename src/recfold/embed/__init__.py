@@ -12,6 +12,7 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 
 from recfold.embed.bags import Bags
 from recfold.embed.choose_sums import (
+    WireRow,
     choose_field_sums,
     more_flops_of_sum,
     possible_sums,
@@ -40,6 +41,7 @@ __all__ = [
     "ShardState",
     "ShardedTables",
     "SharedStorage",
+    "WireRow",
     "as_weighted",
     "choose_field_sums",
     "field_sums_reference",

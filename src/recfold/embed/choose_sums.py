@@ -5,12 +5,40 @@ parts of the same rows with costs more on one side. Ids cross the wire in any ca
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
+
+from recfold.comm import codec_named
 from recfold.spec import FieldSum, Placement, Plan, Read
 
-FLOAT_BYTES, LENGTH_BYTES = 4, 4
+LENGTH_BYTES = 4
 FLOPS_PER_BYTE = 100.0
 """Floating-point operations that take about as long as a byte on the wire: 1e10 a second and core against 1 Gbit/s."""
+
+
+@dataclass(frozen=True)
+class WireRow:
+    """How rows, sums and their gradients travel.
+
+    Args:
+        codec: a name in `recfold.comm.CODECS`.
+        dtype: of looked-up rows.
+
+    >>> WireRow().there_and_back(16), WireRow("fp16").there_and_back(16), WireRow("int8").there_and_back(16)
+    (128, 64, 40)
+    """
+
+    codec: str = "fp32"
+    dtype: torch.dtype = torch.float32
+
+    def there_and_back(self, dim: int) -> int:
+        """Bytes of a row of so many numbers and of its gradient."""
+        own = codec_named(self.codec)
+        return own.vectors.row_bytes(dim, self.dtype) + own.gradients.row_bytes(dim, self.dtype)
+
+
+AS_FLOATS = WireRow()
 
 
 def possible_sums(candidates: Sequence[FieldSum], reads: Sequence[Read], plan: Plan) -> tuple[FieldSum, ...]:
@@ -29,13 +57,18 @@ def possible_sums(candidates: Sequence[FieldSum], reads: Sequence[Read], plan: P
 
 
 def choose_field_sums(
-    candidates: Sequence[FieldSum], reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
+    candidates: Sequence[FieldSum],
+    reads: Sequence[Read],
+    plan: Plan,
+    ids_per_list: Mapping[str, float],
+    wire_row: WireRow = AS_FLOATS,
 ) -> tuple[FieldSum, ...]:
     """Those that the plan allows and that make a step cheaper.
 
     Args:
         candidates: of features of one batch group and width each.
         ids_per_list: feature -> mean number of ids in a list.
+        wire_row: how rows travel.
 
     Example:
         >>> from recfold.spec import Topology, replicated, row_wise, table_wise
@@ -53,40 +86,52 @@ def choose_field_sums(
     return tuple(
         candidate
         for candidate in possible_sums(candidates, reads, plan)
-        if saved_by_sum(candidate, reads, plan, ids_per_list) > 0
+        if saved_by_sum(candidate, reads, plan, ids_per_list, wire_row) > 0
     )
 
 
-def saved_by_sum(field_sum: FieldSum, reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]) -> float:
+def saved_by_sum(
+    field_sum: FieldSum,
+    reads: Sequence[Read],
+    plan: Plan,
+    ids_per_list: Mapping[str, float],
+    wire_row: WireRow = AS_FLOATS,
+) -> float:
     """Expected bytes of a distinct list that do not cross the wire, less what a matrix costs, as bytes."""
     own = [read for read in reads if read.feature in field_sum.features]
-    apart = sum(
-        wire_bytes_of_feature(read, plan, ids_per_list[read.feature], by_id=field_sum.squares == "ids") for read in own
-    )
-    summed = wire_bytes_of_sum(field_sum, own, plan, ids_per_list)
+    by_id = field_sum.squares == "ids"
+    apart = sum(wire_bytes_of_feature(read, plan, ids_per_list[read.feature], wire_row, by_id=by_id) for read in own)
+    summed = wire_bytes_of_sum(field_sum, own, plan, ids_per_list, wire_row)
     return apart - summed - more_flops_of_sum(field_sum, own, plan) / FLOPS_PER_BYTE
 
 
-def wire_bytes_of_feature(read: Read, plan: Plan, ids: float, *, by_id: bool = False) -> float:
-    """Expected bytes of one distinct list that cross the wire: lengths, rows there, gradients back; float32.
+def wire_bytes_of_feature(
+    read: Read, plan: Plan, ids: float, wire_row: WireRow = AS_FLOATS, *, by_id: bool = False
+) -> float:
+    """Expected bytes of one distinct list that cross the wire: lengths, rows there, gradients back.
 
     Args:
         ids: in a list, each in any row of the table.
+        wire_row: how rows travel.
         by_id: the row of each id travels, because squares count them one by one.
     """
     placement, total = plan.tables[read.table], 0.0
     for shard in placement.shards:
         if by_id:
-            total += ids * shard.num_rows / placement.rows * 2 * shard.dim * FLOAT_BYTES
+            total += ids * shard.num_rows / placement.rows * wire_row.there_and_back(shard.dim)
             continue
         is_part = shard.num_rows < placement.rows
         asked = 1 - (1 - shard.num_rows / placement.rows) ** ids if is_part else 1.0
-        total += asked * (LENGTH_BYTES + 2 * shard.dim * FLOAT_BYTES)
+        total += asked * (LENGTH_BYTES + wire_row.there_and_back(shard.dim))
     return total * _remote(plan)
 
 
 def wire_bytes_of_sum(
-    field_sum: FieldSum, reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
+    field_sum: FieldSum,
+    reads: Sequence[Read],
+    plan: Plan,
+    ids_per_list: Mapping[str, float],
+    wire_row: WireRow = AS_FLOATS,
 ) -> float:
     """The same of the lists of a sum's features: all their lengths, weights that make a mean a sum, one sum a rank."""
     total = 0.0
@@ -95,11 +140,12 @@ def wire_bytes_of_sum(
         shards = plan.tables[read.table].shards
         total += LENGTH_BYTES * len(shards)
         blocks = len({shard.columns for shard in shards})
-        total += FLOAT_BYTES * ids_per_list[read.feature] * blocks if read.mode == "mean" else 0.0
+        # no codec shortens weights
+        total += wire_row.dtype.itemsize * ids_per_list[read.feature] * blocks if read.mode == "mean" else 0.0
         sums |= {(shard.rank, shard.columns if field_sum.adds_columns else None) for shard in shards}
     for _, columns in sums:
         dim = 0 if columns is None else columns[1] - columns[0]
-        total += 2 * FLOAT_BYTES * sum(field_sum.width(output, dim) for output in field_sum.outputs)
+        total += sum(wire_row.there_and_back(field_sum.width(output, dim)) for output in field_sum.outputs)
     return total * _remote(plan)
 
 

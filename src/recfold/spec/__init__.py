@@ -1,5 +1,6 @@
 """Shared nouns as frozen, validated values; every room speaks them and they know no room."""
 
+from recfold.spec.control_groups import control_group_free_bytes
 from recfold.spec.errors import InputError, nearest, unknown
 from recfold.spec.hashing import splitmix64, xxh64_strings
 from recfold.spec.machine import cpu_model, last_level_cache_bytes, num_cpus
@@ -46,6 +47,7 @@ __all__ = [
     "Topology",
     "apply_overrides",
     "column_wise",
+    "control_group_free_bytes",
     "cpu_model",
     "last_level_cache_bytes",
     "load_schema",

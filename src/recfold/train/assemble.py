@@ -19,7 +19,7 @@ from recfold.batch import (
     SegmentedSum,
     as_folded,
 )
-from recfold.embed import Bags, EmbeddingTables, ShardedTables, as_weighted
+from recfold.embed import Bags, EmbeddingTables, ShardedTables, WireRow, as_weighted
 from recfold.embed import table_sizes as embed_table_sizes
 from recfold.model import InputShape, build_model, model_reads, model_weights, operators_of
 from recfold.plan import TableSize
@@ -252,7 +252,8 @@ def assemble(
         measured = {
             read.feature: (ids_per_list or {}).get(weighed.get(read.feature, read.feature), 1.0) for read in reads
         }
-        choice = choose_partial(settings.ranks.partial, candidates, reads, plan, measured)
+        wire_row = WireRow(settings.ranks.codec, dtype)
+        choice = choose_partial(settings.ranks.partial, candidates, reads, plan, measured, wire_row)
     together = {read.feature: groups[weighed.get(read.feature, read.feature)] for read in reads}
     summed = {name for own in choice.sums for name in own.field_sum.features}
     by_id = {

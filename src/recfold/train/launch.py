@@ -15,6 +15,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from recfold.spec import num_cpus
+
 LOST_RANK = 75
 """Exit status of a rank that has lost another one: the job may be started again."""
 SECONDS_TO_STOP = "120"
@@ -38,7 +40,7 @@ def launch(
         The exit status of the job: 0, that of the first rank that failed, or 130 after a signal.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // nproc, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(num_cpus() // nproc, 1)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_STOP)  # for a step and a checkpoint
     for attempt in range(restarts + 1):
         status, cause = _run_once(arguments, nproc)

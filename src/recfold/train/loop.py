@@ -87,7 +87,7 @@ def parts_of(
     try:
         whole, rest = divmod(total_steps, steps_of_epoch)  # what is accumulated is used up at the end of an epoch
         updates = whole * math.ceil(steps_of_epoch / train.accumulate) + math.ceil(rest / train.accumulate)
-        measures = ranks.size > 1 and settings.ranks.partial == "auto"
+        measures = ranks.size > 1 and settings.ranks.partial != "off"
         measured = ids_per_list(table, schema, settings) if measures else None
         learner = Learner(schema, settings, updates=updates, plan=plan, ranks=ranks, ids_per_list=measured)
     except BaseException:

@@ -11,7 +11,14 @@ from typing import Literal
 from torch import Tensor
 
 from recfold.batch import Added, FoldIndex, as_folded
-from recfold.embed import more_flops_of_sum, possible_sums, saved_by_sum, wire_bytes_of_feature, wire_bytes_of_sum
+from recfold.embed import (
+    WireRow,
+    more_flops_of_sum,
+    possible_sums,
+    saved_by_sum,
+    wire_bytes_of_feature,
+    wire_bytes_of_sum,
+)
 from recfold.spec import FieldSum, InputError, Operator, Plan, Read
 
 Partial = Literal["auto", "on", "off"]
@@ -137,12 +144,14 @@ def choose_partial(
     reads: Sequence[Read],
     plan: Plan,
     ids_per_list: Mapping[str, float],
+    wire_row: WireRow,
 ) -> PartialChoice:
     """What is added up where the rows are.
 
     Args:
         wanted: `auto` takes what makes a step cheaper, `on` all that the plan allows.
         ids_per_list: read -> mean number of ids in a distinct list.
+        wire_row: how rows travel.
     Raises:
         InputError: `on`, and the plan allows nothing.
     """
@@ -158,12 +167,12 @@ def choose_partial(
             continue
         ways = {"yes": [whole]} if wanted == "on" else {"no": [], "yes": [whole], "feature by feature": whole.apart()}
         saved = {
-            way: sum(saved_by_sum(own.field_sum, reads, plan, ids_per_list) for own in found)
+            way: sum(saved_by_sum(own.field_sum, reads, plan, ids_per_list, wire_row) for own in found)
             for way, found in ways.items()
         }
         best = max(saved, key=lambda way: saved[way])
         sums += ways[best]
-        notes.append(f"{what}: {best}, {_counted(whole, ways[best], reads, plan, ids_per_list)}")
+        notes.append(f"{what}: {best}, {_counted(whole, ways[best], reads, plan, ids_per_list, wire_row)}")
     if wanted == "on" and not sums:
         raise InputError(
             "ranks.partial=on, but the plan allows no partial results",
@@ -201,15 +210,20 @@ def _kept(candidate: GroupSum, reads: Sequence[Read], plan: Plan) -> GroupSum | 
 
 
 def _counted(
-    whole: GroupSum, chosen: Sequence[GroupSum], reads: Sequence[Read], plan: Plan, ids_per_list: Mapping[str, float]
+    whole: GroupSum,
+    chosen: Sequence[GroupSum],
+    reads: Sequence[Read],
+    plan: Plan,
+    ids_per_list: Mapping[str, float],
+    wire_row: WireRow,
 ) -> str:
     """Expected bytes of a distinct list besides its ids, of each way."""
 
     def summed(sums: Sequence[GroupSum]) -> float:
-        return sum(wire_bytes_of_sum(s.field_sum, _reads_of(s, reads), plan, ids_per_list) for s in sums)
+        return sum(wire_bytes_of_sum(s.field_sum, _reads_of(s, reads), plan, ids_per_list, wire_row) for s in sums)
 
     own, by_id = _reads_of(whole, reads), whole.field_sum.squares == "ids"
-    rows = sum(wire_bytes_of_feature(read, plan, ids_per_list[read.feature], by_id=by_id) for read in own)
+    rows = sum(wire_bytes_of_feature(read, plan, ids_per_list[read.feature], wire_row, by_id=by_id) for read in own)
     text = f"{summed([whole]):,.0f} bytes a distinct list, {rows:,.0f} with the rows of {_features(own)}"
     if chosen and chosen[0].is_alone:
         text = f"{summed(chosen):,.0f} bytes a distinct list; all together {text}"

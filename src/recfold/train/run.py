@@ -5,12 +5,14 @@ schema.json       the effective schema: the table's with the run's transforms an
 run.json          format and recfold versions, the table and its manifest's checksum
 evaluation.json   of the validation split; of another one evaluation-SPLIT.json
 plan.json         of a run on several ranks: where its embedding tables lie
+job.json          of a run that torchrun started: by which, so that a restart of the ranks goes on with no other run
 journal.jsonl, tensorboard/, checkpoints/, throughput.json, offending-batch/
 """
 
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +21,10 @@ from pydantic import Field
 
 import recfold
 from recfold.checkpoint import Found, best, latest, saved_steps
-from recfold.spec import InputError, Schema, Settings
+from recfold.plan import load_plan
+from recfold.spec import InputError, Plan, Schema, Settings
 from recfold.table import FoldedTable, open_table
+from recfold.train.job import JOB
 from recfold.train.settings import RunSettings, check_resumable
 
 FORMAT_VERSION = 1
@@ -65,9 +69,13 @@ def open_run(path: Path | str) -> Run:
     return Run(path, _read(path / "settings.json", RunSettings), _read(path / "schema.json", Schema), trained_on)
 
 
-def start_run(path: Path, settings: RunSettings, schema: Schema, table: FoldedTable) -> Run:
+def start_run(
+    path: Path, settings: RunSettings, schema: Schema, table: FoldedTable, launchers: Sequence[str] = ()
+) -> Run:
     """Make the directory of a new run.
 
+    Args:
+        launchers: every torchrun that has started ranks of it.
     Raises:
         InputError: it exists and is not empty, or cannot be made.
     """
@@ -77,6 +85,8 @@ def start_run(path: Path, settings: RunSettings, schema: Schema, table: FoldedTa
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "schema.json", schema.model_dump(mode="json"))
         write_json(path / "run.json", trained_on.model_dump(mode="json"))
+        if launchers:
+            write_json(path / JOB, {"launchers": list(launchers)})
         write_json(path / "settings.json", settings.model_dump(mode="json"))  # last: it makes the directory a run
     except OSError as error:
         raise InputError(f"cannot write into {path}", got=str(error)) from None
@@ -97,7 +107,7 @@ def check_free(path: Path) -> None:
 
 def _left_unstarted(path: Path, entry: Path) -> bool:
     """Whether `entry` is what a run leaves that was killed before `settings.json` made its directory a run."""
-    names = ("schema.json", "run.json")
+    names = ("schema.json", "run.json", JOB)
     temporary = any(entry.name.startswith(f".{name}.") for name in (*names, "settings.json"))
     return not (path / "settings.json").exists() and (entry.name in names or temporary)
 
@@ -106,7 +116,7 @@ def forget_unstarted(path: Path) -> None:
     """Remove what a run wrote that failed before its first checkpoint; an offending batch stays to be looked at."""
     if saved_steps(path):
         return
-    for name in ("settings.json", "schema.json", "run.json", PLAN, "journal.jsonl"):
+    for name in ("settings.json", "schema.json", "run.json", JOB, PLAN, "journal.jsonl"):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / "tensorboard", ignore_errors=True)
     shutil.rmtree(path / "checkpoints", ignore_errors=True)
@@ -143,6 +153,16 @@ def resume_run(path: Path, settings: RunSettings | None, schema: Schema | None, 
 def keep_settings(run: Run) -> None:
     """Write the settings of a resumed run, which may have grown."""
     write_json(run.path / "settings.json", run.settings.model_dump(mode="json"))
+
+
+def kept_plan(path: Path, ranks: int) -> Plan | None:
+    """The plan that a run was last trained by on several ranks, where it is for so many.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    plan = load_plan(path / PLAN) if (path / PLAN).exists() else None
+    return plan if plan is not None and plan.ranks == ranks else None
 
 
 def chosen_checkpoint(run: Run, choice: str | None = None) -> Found:

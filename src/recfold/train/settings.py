@@ -172,7 +172,7 @@ class RankSettings(Settings):
     codec: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     overlap: Literal["on", "off"] = "on"
     waves: int = Field(default=1, ge=1, le=64)
-    memory_gb: float | None = Field(default=None, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     partial: Literal["auto", "on", "off"] = "auto"
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recfold.batch import Batch, plain
-from recfold.plan import load_plan
 from recfold.plan.cluster import Cluster
 from recfold.plan.simulate import DensePart, Step, machine_of, simulate
 from recfold.spec import InputError, Plan, Schema, Topology, num_cpus
@@ -28,11 +28,10 @@ from recfold.train.journal import read_journal
 from recfold.train.learner import Learner
 from recfold.train.loss import summed_loss, total_weight
 from recfold.train.planning import measured_loads
-from recfold.train.run import Run, open_run, table_of
+from recfold.train.run import Run, kept_plan, open_run, table_of
 from recfold.train.scores import first_batches, reader_of
 from recfold.train.settings import RunSettings
 
-PLAN = "plan.json"
 REPEATS, WARM_UPS = 5, 2
 BATCHES_READ = 4
 QUIET_QUANTILE = 0.9
@@ -69,16 +68,18 @@ def check_simulation(run: Path | str, *, cost: str = "neural") -> CheckedStep:
         run: folder of a run on the CPUs of this machine, without accumulation.
         cost: of lookups, see `choose_cost`.
     Raises:
-        InputError: no such run or table, or a journal without steps.
+        InputError: no such run or table, a run on GPUs or with accumulation, or a journal without steps.
     """
     opened = open_run(Path(run))
+    last = _last_start(opened)
+    ranks = last.ranks
+    plan = kept_plan(opened.path, ranks) if ranks > 1 else None
+    if ranks > 1 and plan is None:
+        raise InputError(f"{opened.path} keeps no plan for the {ranks} ranks that it was last trained on")
     table = table_of(opened.trained_on.table)
     ahead = opened.settings.reader.model_copy(update={"workers": 0})
     settings = opened.settings.model_copy(update={"reader": ahead})
-    kept = Path(run) / PLAN
-    plan = load_plan(kept) if kept.exists() else None
-    ranks = 1 if plan is None else plan.ranks
-    measured = _measured_ms(Path(run), settings.train.batch_size * ranks)
+    measured = _measured_ms(last, settings.train.batch_size * ranks)
     loads = measured_loads(table, ranks, settings=settings, schema=opened.schema)
     dense = _dense_part(opened, table, settings)
     machine = machine_of(
@@ -95,16 +96,51 @@ def check_simulation(run: Path | str, *, cost: str = "neural") -> CheckedStep:
     return CheckedStep(Path(run).name, ranks, measured, step, dense.read_ms)
 
 
-def _measured_ms(run: Path, samples: int) -> float:
-    speeds = [own["samples_per_s"] for own in read_journal(run) if own["kind"] == "step" and own.get("samples_per_s")]
-    counted = speeds[len(speeds) // 3 :]
-    if len(counted) < 2:
+@dataclass(frozen=True)
+class LastStart:
+    """The last time that a run was started, or gone on with, and took steps.
+
+    Args:
+        speeds: samples a second of all ranks, of those steps' journal records, the first third left out.
+    """
+
+    run: Path
+    ranks: int
+    speeds: tuple[float, ...]
+
+
+def _last_start(run: Run) -> LastStart:
+    """Raises:
+    InputError: it was on GPUs or with accumulation, of which the simulation knows nothing.
+    """
+    records = read_journal(run.path)
+    starts: list[tuple[dict[str, Any], list[float]]] = []
+    for own in records:
+        if own["kind"] in ("start", "resume"):
+            starts.append((own, []))
+        elif starts and own["kind"] == "step" and own.get("samples_per_s"):
+            starts[-1][1].append(own["samples_per_s"])
+    if not starts:
+        raise InputError(f"the journal of {run.path} has no start", todo="train the run again")
+    start, speeds = next((own for own in reversed(starts) if own[1]), starts[-1])
+    if not str(start["device"]).startswith("cpu"):
+        raise InputError("only runs on CPUs can be compared", got=f"{run.path} on {start['device']}")
+    if run.settings.train.accumulate > 1:
         raise InputError(
-            f"the journal of {run} has too few steps to compare with",
-            got=len(speeds),
+            "only runs without accumulation can be compared",
+            got=f"{run.path} with train.accumulate={run.settings.train.accumulate}",
+        )
+    return LastStart(run.path, start["ranks"], tuple(speeds[len(speeds) // 3 :]))
+
+
+def _measured_ms(last: LastStart, samples: int) -> float:
+    if len(last.speeds) < 2:
+        raise InputError(
+            f"the journal of {last.run} has too few steps to compare with",
+            got=len(last.speeds),
             todo="train longer, or with --set train.log_every=5",
         )
-    return samples / float(np.quantile(counted, QUIET_QUANTILE)) * 1e3
+    return samples / float(np.quantile(last.speeds, QUIET_QUANTILE)) * 1e3
 
 
 def _dense_part(run: Run, table: FoldedTable, settings: RunSettings) -> DensePart:

@@ -11,6 +11,7 @@ from recfold.spec import InputError, Schema, Settings
 from recfold.table import FoldedTable
 from recfold.train.effective import run_schema
 from recfold.train.learner import Learner
+from recfold.train.loss import check_labels
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.run import table_of, write_json
 from recfold.train.scores import first_batches
@@ -57,7 +58,7 @@ def measure_throughput(
         steps: timed steps of each way.
         out: where to keep the figures as JSON.
     Raises:
-        InputError: the table has no training samples.
+        InputError: the table has no training samples, or wrong labels.
     """
     settings, table = settings or RunSettings(), table_of(table)
     schema = schema or run_schema(table.schema, None, settings.tables, settings.model.without)
@@ -100,7 +101,10 @@ def _learner(schema: Schema, settings: RunSettings, mode: Fold) -> Learner:
 def _batches(table: FoldedTable, schema: Schema, settings: RunSettings, steps: int) -> list[Batch]:
     if "train" not in table.splits():
         raise InputError(f"table {table.path} has no training samples")
-    return first_batches(table, schema, settings, steps)
+    found = first_batches(table, schema, settings, steps)
+    for batch in found:
+        check_labels(batch)
+    return found
 
 
 def _seconds(learner: Learner, batch: Batch) -> float:

@@ -77,7 +77,8 @@ class Tracing:
         if self._seen == STEPS_BEFORE:
             self._start()
         self._seen += 1
-        self._time(self._profile is not None)
+        # from the step before: ids that the first traced step waits for are sent in it
+        self._time(self._profile is not None or self._seen == STEPS_BEFORE)
         with record_function(f"step {number}"):
             yield
         self._time(False)  # an evaluation in between is not counted

@@ -9,7 +9,7 @@ from recfold.table import FoldedTable
 from recfold.train.effective import schema_on
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks
-from recfold.train.run import Run, chosen_checkpoint, open_run, table_of
+from recfold.train.run import Run, chosen_checkpoint, kept_plan, open_run, table_of
 from recfold.train.scores import ids_per_list
 
 
@@ -48,6 +48,7 @@ def trained_learner(
     schema = schema_on(data.schema, opened.schema)
     measures = ranks.size > 1 and opened.settings.ranks.partial == "auto"
     measured = ids_per_list(data, schema, opened.settings) if measures else None
-    learner = Learner(schema, opened.settings, ranks=ranks, ids_per_list=measured)
+    plan = kept_plan(opened.path, ranks.size) if ranks.size > 1 else None
+    learner = Learner(schema, opened.settings, plan=plan, ranks=ranks, ids_per_list=measured)
     learner.load_weights(load(found.path, verified=True))
     return Trained(opened, data, schema, found, learner)

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,16 +14,17 @@ import torch
 import recfold
 from recfold.checkpoint import Found, Writer, Writers, latest, load, step_path
 from recfold.embed.kept_memory import keep_freed_memory
-from recfold.plan import TableSize, load_plan, save_plan, search_plan
+from recfold.plan import TableSize, save_plan
 from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
 from recfold.train.handshake import agree
+from recfold.train.job import launcher
 from recfold.train.journal import Journal, NoJournal, truncate_journal
 from recfold.train.learner import resolve_device
 from recfold.train.loop import Loop, Parts, own_generators, parts_of
-from recfold.train.memory import check_memory
+from recfold.train.memory import check_memory, default_plan
 from recfold.train.progress import TrainProgress, silent
 from recfold.train.ranks import LostRank, Ranks, current_ranks
 from recfold.train.result import TrainResult
@@ -35,6 +36,7 @@ from recfold.train.run import (
     chosen_checkpoint,
     forget_unstarted,
     keep_settings,
+    kept_plan,
     open_run,
     resume_run,
     start_run,
@@ -123,7 +125,8 @@ def _run(start: Start, resume: bool, profile: bool, ranks: Ranks, progress: Trai
         assert parts is not None
         try:
             # only now, when all that can be wrong with the settings has been tried
-            ranks.together(lambda: _prepare(start, resume), only_first=True)
+            launchers = sorted({own for own in ranks.gather(launcher()) if own is not None})
+            ranks.together(lambda: _prepare(start, resume, launchers), only_first=True)
             spread = parts.learner.spread
             tracing = Tracing(start.path, ranks, () if spread is None else spread.wires) if profile else None
             return _train(dataclasses.replace(start, notes=(str(fits),)), parts, resume, job, tracing, progress)
@@ -154,23 +157,23 @@ def _started(
             path, settings, schema and run_schema(data.schema, schema, own.tables, own.model.without), data
         )
         chosen, settings = run.schema, run.settings
-        if plan is None and (path / PLAN).exists():
-            kept = load_plan(path / PLAN)
-            plan = kept if kept.ranks == ranks.size else None
+        plan = plan or kept_plan(path, ranks.size)
     else:
         check_free(path)
         settings = settings or RunSettings()
         chosen = run_schema(data.schema, schema, settings.tables, settings.model.without)
     sizes = table_sizes(chosen, settings)
-    return Start(path, data, chosen, settings, sizes, plan or search_plan(sizes, ranks.size))
+    plan = plan or default_plan(sizes, ranks.size, settings.ranks.memory_gb)
+    plan.check_tables({name: (size.rows, size.dim) for name, size in sizes.items()}, ranks.size)
+    return Start(path, data, chosen, settings, sizes, plan)
 
 
-def _prepare(start: Start, resume: bool) -> None:
+def _prepare(start: Start, resume: bool, launchers: Sequence[str]) -> None:
     """Make the directory of a new run, or write the settings of a resumed one, which may have grown."""
     if resume:
         keep_settings(start.as_run())
     else:
-        start_run(start.path, start.settings, start.schema, start.table)
+        start_run(start.path, start.settings, start.schema, start.table, launchers)
     if start.plan.ranks > 1:
         save_plan(start.plan, start.path / PLAN)
 
