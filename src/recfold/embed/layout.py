@@ -99,7 +99,7 @@ def in_waves(dims: Sequence[int], waves: int) -> list[range]:
     >>> in_waves([64, 64, 64, 64, 128], 2)
     [range(0, 3), range(3, 5)]
     >>> in_waves([64], 2)
-    [range(0, 1), range(1, 1)]
+    [range(0, 0), range(0, 1)]
     """
     reached = [0, *itertools.accumulate(dims)]
     middles = [(first + stop) / 2 for first, stop in itertools.pairwise(reached)]
