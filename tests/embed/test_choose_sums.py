@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recfold.embed import WireRow, choose_field_sums
+from recfold.embed import WireRow, possible_sums, saved_by_sum
 from recfold.embed.choose_sums import more_flops_of_sum, wire_bytes_of_feature, wire_bytes_of_sum
 from recfold.spec import FieldSum, Placement, Plan, Read, Topology, column_wise, replicated, row_wise, table_wise
 
@@ -16,9 +16,15 @@ def reads(mode: str = "sum") -> list[Read]:
     return [Read(feature=name, table=name, mode=mode) for name in NAMES]  # type: ignore[arg-type]
 
 
+def choose(candidate: FieldSum, own: list[Read], plan: Plan, ids: float, codec: str = "fp32") -> int:
+    """How many of one candidate the plan allows and make a step cheaper."""
+    found = possible_sums([candidate], own, plan)
+    return sum(saved_by_sum(each, own, plan, dict.fromkeys(NAMES, ids), WireRow(codec)) > 0 for each in found)
+
+
 def chosen(plan: Plan, *, squares: bool = False, mode: str = "sum", ids: float = 1.0) -> bool:
     candidate = FieldSum(name="abc", features=NAMES, squares="fields" if squares else None)
-    return bool(choose_field_sums([candidate], reads(mode), plan, dict.fromkeys(NAMES, ids)))
+    return bool(choose(candidate, reads(mode), plan, ids))
 
 
 @pytest.mark.parametrize("squares, ranks_held", [(False, 1), (False, 2), (True, 1), (True, 2)])
@@ -49,11 +55,8 @@ def test_bytes_follow_codec_and_dtype() -> None:
 def test_short_rows_are_not_added_up_where_a_mean_needs_weights() -> None:
     """Two means of 6 ids: a row less there and back, 64 bytes as float32 and 32 as fp16, against 48 of weights."""
     plan = plan_of(*[table_wise(8, 8, rank=1)] * 3)
-    candidate, lists = FieldSum(name="ab", features=NAMES[:2]), dict.fromkeys(NAMES, 6.0)
-    found = [
-        len(choose_field_sums([candidate], reads("mean"), plan, lists, WireRow(codec))) for codec in ("fp32", "fp16")
-    ]
-    assert found == [1, 0]
+    candidate = FieldSum(name="ab", features=NAMES[:2])
+    assert [choose(candidate, reads("mean"), plan, 6.0, codec) for codec in ("fp32", "fp16")] == [1, 0]
 
 
 def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:
@@ -62,6 +65,13 @@ def test_a_list_asks_few_row_shards_where_it_has_few_ids() -> None:
     assert wire_bytes_of_feature(reads()[0], plan, 50.0) == pytest.approx(0.75 * 36 * 4, rel=1e-5)
     assert not chosen(plan, ids=1.0)  # three rows for three features against a sum from each of four ranks
     assert chosen(plan, ids=50.0)
+
+
+def test_two_tables_of_one_rank_are_added_up_but_not_their_squares_nor_row_shards() -> None:
+    both = FieldSum(name="ab", features=NAMES[:2], squares="fields")
+    ways = [replicated(8, 4), row_wise(8, 4, ranks=(0, 1)), table_wise(8, 4, rank=1)]
+    assert [choose(both, reads(), plan_of(*[placed] * 3), 1.0) for placed in ways] == [0, 0, 0]
+    assert choose(both.model_copy(update={"squares": None}), reads(), plan_of(*[ways[2]] * 3), 1.0) == 1
 
 
 def test_squares_need_whole_rows_and_replicas_send_nothing() -> None:
@@ -76,7 +86,7 @@ def test_rows_of_ids_are_many_more_bytes_than_their_sum_and_norm() -> None:
     by_id = sum(wire_bytes_of_feature(read, plan, 5.0, by_id=True) for read in reads())
     assert by_id == 0.5 * 3 * 5 * 2 * 16 * 4
     assert wire_bytes_of_sum(candidate, reads(), plan, dict.fromkeys(NAMES, 5.0)) == 0.5 * 2 * (3 * 4 + 2 * 17 * 4)
-    assert len(choose_field_sums([candidate], reads(), plan, dict.fromkeys(NAMES, 5.0))) == 1
+    assert choose(candidate, reads(), plan, 5.0) == 1
 
 
 def test_a_matrix_that_every_rank_multiplies_counts_operations() -> None:
@@ -85,4 +95,4 @@ def test_a_matrix_that_every_rank_multiplies_counts_operations() -> None:
     assert more_flops_of_sum(own, reads(), rows) == 6 * 2 * 3 * 16
     assert more_flops_of_sum(own, reads(), whole) == 0
     wide = own.model_copy(update={"product": 400})
-    assert [len(choose_field_sums([s], reads(), rows, dict.fromkeys(NAMES, 50.0))) for s in (own, wide)] == [1, 0]
+    assert [choose(s, reads(), rows, 50.0) for s in (own, wide)] == [1, 0]

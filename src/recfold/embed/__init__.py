@@ -13,7 +13,6 @@ Kernels: `fbgemm` (FBGEMM's table-batched op, on a CPU) and `torch` (everything,
 from recfold.embed.bags import Bags
 from recfold.embed.choose_sums import (
     WireRow,
-    choose_field_sums,
     more_flops_of_sum,
     possible_sums,
     saved_by_sum,
@@ -43,7 +42,6 @@ __all__ = [
     "SharedStorage",
     "WireRow",
     "as_weighted",
-    "choose_field_sums",
     "field_sums_reference",
     "keep_freed_memory",
     "lookup_reference",

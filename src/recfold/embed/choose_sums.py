@@ -56,40 +56,6 @@ def possible_sums(candidates: Sequence[FieldSum], reads: Sequence[Read], plan: P
     return tuple(found)
 
 
-def choose_field_sums(
-    candidates: Sequence[FieldSum],
-    reads: Sequence[Read],
-    plan: Plan,
-    ids_per_list: Mapping[str, float],
-    wire_row: WireRow = AS_FLOATS,
-) -> tuple[FieldSum, ...]:
-    """Those that the plan allows and that make a step cheaper.
-
-    Args:
-        candidates: of features of one batch group and width each.
-        ids_per_list: feature -> mean number of ids in a list.
-        wire_row: how rows travel.
-
-    Example:
-        >>> from recfold.spec import Topology, replicated, row_wise, table_wise
-        >>> reads = [Read(feature=name, table=name, mode="sum") for name in "ab"]
-        >>> both = FieldSum(name="ab", features=("a", "b"), squares="fields")
-        >>> def chosen(placed: Placement, ranks: int = 2) -> int:
-        ...     plan = Plan(topology=Topology(ranks=ranks), tables={"a": placed, "b": placed})
-        ...     return len(choose_field_sums([both], reads, plan, {"a": 1.0, "b": 1.0}))
-        >>> chosen(replicated(8, 4)), chosen(row_wise(8, 4, ranks=(0, 1))), chosen(table_wise(8, 4, rank=1))
-        (0, 0, 0)
-        >>> both = both.model_copy(update={"squares": None})
-        >>> chosen(table_wise(8, 4, rank=1))
-        1
-    """
-    return tuple(
-        candidate
-        for candidate in possible_sums(candidates, reads, plan)
-        if saved_by_sum(candidate, reads, plan, ids_per_list, wire_row) > 0
-    )
-
-
 def saved_by_sum(
     field_sum: FieldSum,
     reads: Sequence[Read],

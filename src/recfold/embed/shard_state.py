@@ -125,3 +125,31 @@ def _shared(one: tuple[int, int], other: tuple[int, int]) -> range:
 
 def _local(shared: range, own: tuple[int, int]) -> slice:
     return slice(shared.start - own[0], shared.stop - own[0])
+
+
+def copy_state_(own: Mapping[str, Tensor], state: Mapping[str, Tensor], noun: str, todo: str | None = None) -> None:
+    """Copy a `state()` into live tensors of the same names.
+
+    Args:
+        noun: what it is a state of: `table`, `shard`.
+        todo: where the names differ.
+    Raises:
+        InputError: other names, shapes or dtypes; nothing is changed then.
+    """
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or extra:
+        raise InputError(
+            f"the state belongs to other {noun}s or another update rule",
+            got=f"without {missing[0]!r}" if missing else f"with {extra[0]!r}",
+            expected=", ".join(own),
+            todo=todo,
+        )
+    for name, tensor in own.items():
+        if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
+            raise InputError(
+                f"the state's {name!r} does not fit its {noun}",
+                got=f"{state[name].dtype} {tuple(state[name].shape)}",
+                expected=f"{tensor.dtype} {tuple(tensor.shape)}",
+            )
+    for name, tensor in own.items():
+        tensor.copy_(state[name].detach())

@@ -32,7 +32,7 @@ from recfold.embed.lookup import Gradients, Lookup
 from recfold.embed.partial_sums import Matrix, PartialSums
 from recfold.embed.replicas import Replicas
 from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, resolve_all
-from recfold.embed.shard_state import ShardState, load_shards
+from recfold.embed.shard_state import ShardState, copy_state_, load_shards
 from recfold.spec import FieldSum, InputError, Plan, Read, TableSpec, xxh64_strings
 
 
@@ -309,23 +309,7 @@ class ShardedTables(nn.Module):
         Raises:
             InputError: of other shards, shapes or dtypes; nothing is changed then.
         """
-        own = self.state()
-        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or extra:
-            raise InputError(
-                "the state belongs to other shards or another update rule",
-                got=f"without {missing[0]!r}" if missing else f"with {extra[0]!r}",
-                todo="load another plan's with load_shards",
-            )
-        for name, tensor in own.items():
-            if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
-                raise InputError(
-                    f"the state's {name!r} does not fit its shard",
-                    got=f"{state[name].dtype} {tuple(state[name].shape)}",
-                    expected=f"{tensor.dtype} {tuple(tensor.shape)}",
-                )
-        for name, tensor in own.items():
-            tensor.copy_(state[name].detach())
+        copy_state_(self.state(), state, "shard", "load another plan's with load_shards")
 
     def kernels(self) -> dict[str, str]:
         """Shard or replicated table of this rank -> the kernel that serves it."""

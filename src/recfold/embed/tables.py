@@ -11,9 +11,9 @@ from recfold.embed.bags import Bags, check_bags, check_reads, check_together, jo
 from recfold.embed.kernel_choice import KernelChoice, KernelName, choose_kernels
 from recfold.embed.ops import Kernel, build_kernels, have_equal_bags, split_reads
 from recfold.embed.resolved_table import ResolvedTable, UpdateDefaults, initialise_, resolve_all
-from recfold.embed.shard_state import ShardState, load_shards, whole_shards
+from recfold.embed.shard_state import ShardState, copy_state_, load_shards, whole_shards
 from recfold.embed.side_by_side import SideBySide
-from recfold.spec import InputError, Read, TableSpec
+from recfold.spec import Read, TableSpec
 
 
 @dataclass(frozen=True)
@@ -132,23 +132,7 @@ class EmbeddingTables(nn.Module):
         Raises:
             InputError: other tables, another update rule, shapes or dtypes; nothing is changed then.
         """
-        own = self.state()
-        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or extra:
-            raise InputError(
-                "the state belongs to other tables or another update rule",
-                got=f"without {missing[0]!r}" if missing else f"with {extra[0]!r}",
-                expected=", ".join(own),
-            )
-        for name, tensor in own.items():
-            if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
-                raise InputError(
-                    f"the state's {name!r} does not fit its table",
-                    got=f"{state[name].dtype} {tuple(state[name].shape)}",
-                    expected=f"{tensor.dtype} {tuple(tensor.shape)}",
-                )
-        for name, tensor in own.items():
-            tensor.copy_(state[name].detach())
+        copy_state_(self.state(), state, "table")
 
     def shards(self) -> tuple[ShardState, ...]:
         """`state()` as rectangles: each table whole."""

@@ -1,6 +1,6 @@
 """What a search is asked for, and what it gives: pieces and the rank of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,6 +53,18 @@ class Assignment:
         own = np.array([piece.num_bytes for piece in self.pieces], dtype=np.int64)
         held = np.bincount(self.ranks, weights=own, minlength=task.ranks).astype(np.int64)
         return held + sum(table.num_bytes for table in task.tables if table.name in self.replicated)
+
+    def by_rank(self, tables: Sequence[TableLoad], ranks: int) -> list[list[Piece]]:
+        """What each rank holds: its copy of each replicated table, then its pieces.
+
+        Args:
+            tables: loads of a step of all ranks.
+        """
+        copies = [table.replica(ranks) for table in tables if table.name in self.replicated]
+        held: list[list[Piece]] = [list(copies) for _ in range(ranks)]
+        for piece, rank in zip(self.pieces, self.ranks.tolist(), strict=True):
+            held[rank].append(piece)
+        return held
 
     def plan(self, task: Task) -> Plan:
         """It as a plan.

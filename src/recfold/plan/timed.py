@@ -36,11 +36,7 @@ class TimedPlans:
 
     def ranks_ms(self, assignment: Assignment) -> tuple[float, ...]:
         """Milliseconds of lookup, backward and update of each rank."""
-        replicas = [own.replica(self.task.ranks) for own in self.task.tables if own.name in assignment.replicated]
-        held: list[list[Piece]] = [list(replicas) for _ in range(self.task.ranks)]
-        for piece, rank in zip(assignment.pieces, assignment.ranks.tolist(), strict=True):
-            held[rank].append(piece)
-        return tuple(self._ms(pieces) for pieces in held)
+        return tuple(self._ms(pieces) for pieces in assignment.by_rank(self.task.tables, self.task.ranks))
 
     def _ms(self, pieces: list[Piece]) -> float:
         """A set is timed once, whatever plan it is in."""

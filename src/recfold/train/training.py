@@ -19,7 +19,7 @@ from recfold.spec import InputError, Plan, Schema
 from recfold.table import FoldedTable
 from recfold.train.assemble import table_sizes
 from recfold.train.effective import run_schema
-from recfold.train.handshake import agree
+from recfold.train.handshake import PACKAGES, agree
 from recfold.train.job import launcher
 from recfold.train.journal import Journal, NoJournal, truncate_journal
 from recfold.train.learner import resolve_device
@@ -71,9 +71,6 @@ class Start:
     def as_run(self) -> Run:
         trained_on = TrainedOn(table=str(self.table.path), table_checksum=self.table.manifest.checksum)
         return Run(self.path, self.settings, self.schema, trained_on)
-
-
-PACKAGES = ("torch", "numpy", "pyarrow", "fbgemm-gpu-cpu", "fbgemm-gpu")
 
 
 def train(

@@ -27,9 +27,7 @@ from recfold.train import RunSettings
 from recfold.train.assemble import table_sizes, tables_read
 from recfold.train.learner import Learner
 from recfold.train.ranks import Ranks, current_ranks
-
-KINDS = ("sizes", "ids", "lengths", "weights", "vectors", "gradients", "norms")
-"""Everything sparse that crosses the wire; the dense gradient is the same on both sides and not counted."""
+from recfold.train.traffic import KINDS
 
 
 class Multihot(Settings):

@@ -37,9 +37,7 @@ class Found:
     def devices(self, task: Task) -> list[tuple[Piece, ...]]:
         """Pieces of each device, in an order that depends on nothing but the pieces."""
         assert self.assignment is not None
-        held: list[list[Piece]] = [[] for _ in range(task.ranks)]
-        for piece, rank in zip(self.assignment.pieces, self.assignment.ranks.tolist(), strict=True):
-            held[rank].append(piece)
+        held = self.assignment.by_rank(task.tables, task.ranks)
         return [tuple(sorted(own, key=lambda piece: (piece.table.name, piece.rows, piece.columns))) for own in held]
 
 

@@ -67,7 +67,7 @@ def simulate(plan: Plan, tables: Sequence[TableLoad], machine: Machine, *, overl
         raise InputError(
             f"the plan is for {plan.ranks} ranks", got=f"a machine of {machine.topology.ranks}", todo="plan again"
         )
-    on_ranks = pieces_by_rank(plan, tables)
+    on_ranks = assignment_of(plan, tuple(tables)).by_rank(tables, plan.ranks)
     moved = np.stack([_exchanged(pieces, plan.ranks, machine.wire_bytes) for pieces in on_ranks])
     own = np.array([machine.table_ms(pieces, rank) for rank, pieces in enumerate(on_ranks)])
     every, dense = np.ones(plan.ranks), machine.dense
@@ -82,16 +82,6 @@ def simulate(plan: Plan, tables: Sequence[TableLoad], machine: Machine, *, overl
         "all-reduce": machine.all_reduce_ms(dense.parameters * GRADIENT_BYTES) * every,
     }
     return Step(phases, _path_ms(phases, dense.bottom_ms, overlap), _cores_ms(phases, machine), overlap)
-
-
-def pieces_by_rank(plan: Plan, tables: Sequence[TableLoad]) -> list[list[Piece]]:
-    """What each rank holds."""
-    assignment = assignment_of(plan, tuple(tables))
-    copies = [table.replica(plan.ranks) for table in tables if table.name in assignment.replicated]
-    found: list[list[Piece]] = [list(copies) for _ in range(plan.ranks)]
-    for piece, rank in zip(assignment.pieces, assignment.ranks.tolist(), strict=True):
-        found[rank].append(piece)
-    return found
 
 
 def _exchanged(pieces: Sequence[Piece], ranks: int, wire_bytes: float) -> np.ndarray:
