@@ -70,15 +70,20 @@ def test_a_job_whose_rank_is_killed_goes_on_and_ends_with_the_weights_of_an_unin
     straight = start(*train_arguments(folded, tmp_path / "straight"))
     assert straight.communicate(timeout=200)[1] is not None
     assert straight.returncode == 0
-    job = start(*train_arguments(folded, tmp_path / "killed"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    job = start(*train_arguments(folded, tmp_path / "killed"), TMPDIR=str(scratch))
     while not saved_steps(tmp_path / "killed"):
         assert job.poll() is None
         time.sleep(0.005)
+    assert any(scratch.iterdir())
     os.kill(ranks_of(job.pid)[1], signal.SIGKILL)
     said = job.communicate(timeout=200)[1]
     assert job.returncode == 0, said
     assert "killed by signal 9; starting again from the last checkpoint (1 of 3 times)" in said
     assert "Traceback" not in said
+    kept = ("pymp-", "torchinductor_")  # a killed rank's own; torch's cache of a user
+    assert [path.name for path in scratch.iterdir() if not path.name.startswith(kept)] == []
     kinds = [record["kind"] for record in read_journal(tmp_path / "killed")]
     assert kinds.count("resume") == 1
     expected, found = weights(tmp_path / "straight"), weights(tmp_path / "killed")

@@ -23,7 +23,8 @@ def test_codecs_leave_the_auc_alone(samples: int, batch_size: int, tmp_path: Pat
         changes = (f"train.batch_size={batch_size}", "train.throughput_steps=0", "tables.dim=16", "train.device=cpu")
         sets = [part for change in changes for part in ("--set", change)]
         command = ["train", tmp_path / "folded", "--out", out, "--nproc", "2", "--codec", codec, *sets]
-        subprocess.run([sys.executable, "-m", "recfold", *map(str, command)], check=True, capture_output=True)
+        ran = subprocess.run([sys.executable, "-m", "recfold", *map(str, command)], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
         evaluation = json.loads((out / "evaluation.json").read_text())
         auc[codec] = evaluation["labels"]["click"]["model"]["auc"]
     assert auc["fp32"] > 0.55  # something was learned that could be lost

@@ -8,10 +8,11 @@ rank has refused its input, no.
 import logging
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 
-from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -55,22 +56,24 @@ def launch(
 
 def _run_once(arguments: Sequence[str], nproc: int) -> tuple[int, str]:
     """Exit status of the job, and what a rank died of."""
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=nproc,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "recfold", *arguments)
-    except ChildFailedError as error:
-        return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()})
-    except SignalException:
-        return 130, "stopped by a signal"
+    with tempfile.TemporaryDirectory(prefix="recfold-launch-") as logs:  # torch leaves its own one behind
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=nproc,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            monitor_interval=0.1,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "recfold", *arguments)
+        except ChildFailedError as error:
+            return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()})
+        except SignalException:
+            return 130, "stopped by a signal"
     return 0, ""
 
 
