@@ -5,9 +5,11 @@ Every op works on tables of its own, so that results do not depend on the number
 
 import functools
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +20,9 @@ from recfold.embed.fbgemm_kernel import FbgemmKernel
 from recfold.embed.ops import Kernel
 from recfold.optim import Joined
 from recfold.spec import InputError
+
+PARALLEL_NUMBERS = 1 << 17
+"""As many numbers are added up by several threads, if there are."""
 
 
 class SideBySide:
@@ -93,6 +98,10 @@ def _num_ids(joined: Sequence[Joined]) -> int:
 
 def _at_once(jobs: Sequence[tuple[int, Callable[[], object]]]) -> None:
     """Do all jobs, the largest first, on as many threads as torch may use; this one is one of them."""
+    if len(jobs) < 2:
+        for _, job in jobs:
+            job()
+        return
     waiting = deque(job for _, job in sorted(jobs, key=lambda job: -job[0]))
 
     def work() -> None:
@@ -104,15 +113,57 @@ def _at_once(jobs: Sequence[tuple[int, Callable[[], object]]]) -> None:
             job()
 
     threads = min(torch.get_num_threads(), len(jobs))
-    helpers = [_pool(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
+    pool = _pool(os.getpid(), threads - 1)
+    with _idle_workers():
+        helpers = [pool.submit(work) for _ in range(threads - 1)]
+        try:
+            work()
+        finally:
+            for helper in helpers:
+                helper.result()
+
+
+@contextmanager
+def _idle_workers() -> Iterator[None]:
+    """One thread of OpenMP for this one; its workers leave their cores to others.
+
+    After a parallel operation GNU OpenMP's workers spin for milliseconds, unless there are more of them than cores:
+    so one operation is given one thread more.
+    """
+    before = torch.get_num_threads()
     try:
-        work()
+        torch.set_num_threads(before + 1)
+        torch.ones(PARALLEL_NUMBERS).sum()
+        torch.set_num_threads(1)
+        yield
     finally:
-        for helper in helpers:
-            helper.result()
+        torch.set_num_threads(before)
 
 
 @functools.cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of a process; one that is forked off has none of them."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="recfold-embed")
+    """Threads of a process; one that is forked off has none of them.
+
+    Each has one OpenMP thread. With more, there would be more of them than cores, and GNU OpenMP would then put all of
+    them to sleep between any two operations of a step.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # what a new thread takes over at its first parallel operation
+    try:
+        started = threading.Barrier(threads + 1)
+
+        def start() -> None:
+            try:
+                torch.ones(PARALLEL_NUMBERS).sum()
+            except BaseException:
+                started.abort()
+                raise
+            started.wait()
+
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="recfold-embed", initializer=start)
+        for _ in range(threads):
+            pool.submit(int)
+        started.wait()
+    finally:
+        torch.set_num_threads(before)
+    return pool
