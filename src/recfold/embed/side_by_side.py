@@ -21,9 +21,6 @@ from recfold.embed.ops import Kernel
 from recfold.optim import Joined
 from recfold.spec import InputError
 
-PARALLEL_NUMBERS = 1 << 17
-"""As many numbers are added up by several threads, if there are."""
-
 
 class SideBySide:
     """Kernels as one call.
@@ -133,11 +130,17 @@ def _idle_workers() -> Iterator[None]:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(before + 1)
-        torch.ones(PARALLEL_NUMBERS).sum()
+        _numbers().sum()
         torch.set_num_threads(1)
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@functools.cache
+def _numbers() -> Tensor:
+    """As many as several threads add up, if there are."""
+    return torch.zeros(1 << 17)
 
 
 @functools.cache
@@ -154,7 +157,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
         def start() -> None:
             try:
-                torch.ones(PARALLEL_NUMBERS).sum()
+                _numbers().sum()
             except BaseException:
                 started.abort()
                 raise

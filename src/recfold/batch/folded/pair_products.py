@@ -3,7 +3,7 @@
 Legend: B samples, U distinct rows, M and N vectors, D their dim.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -57,9 +57,14 @@ class FoldedProducts(torch.autograd.Function):
         ctx.save_for_backward(vectors_UMD, others_BND, rows, samples, wanted_P)
         ctx.index, ctx.buckets = index, buckets
         out = samples.new_empty(len(samples), others_BND.shape[1] * vectors_UMD.shape[1])
-        for own, meeting in _rectangles(buckets):
-            left, right = samples[meeting].view(len(rows[own]), -1, samples.shape[2]), rows[own]
-            torch.bmm(left, right.transpose(1, 2), out=out[meeting].view(*left.shape[:2], right.shape[1]))
+        products_of = out.view(len(samples), others_BND.shape[1], vectors_UMD.shape[1])
+        for left, right_t, product in zip(
+            _of_samples(samples, buckets),
+            _of_rows(rows, buckets, transposed=True),
+            _of_samples(products_of, buckets),
+            strict=True,
+        ):
+            torch.bmm(left, right_t, out=product)
         products = out.index_select(0, buckets.places)
         return products if wanted_P is None else products.index_select(1, wanted_P)
 
@@ -72,13 +77,19 @@ class FoldedProducts(torch.autograd.Function):
             on_samples = ctx.index.fold_sum(torch.bmm(grad.transpose(1, 2), others_BND))
             return on_samples, torch.bmm(grad, ctx.index.unfold(vectors_UMD)), None, None
         buckets: RowBuckets = ctx.buckets
-        grad = grad.index_select(0, buckets.samples)
+        grad = grad.index_select(0, buckets.samples).view(len(samples), others_BND.shape[1], vectors_UMD.shape[1])
         grad_rows, grad_samples = torch.empty_like(rows), torch.empty_like(samples)
-        for own, meeting in _rectangles(buckets):
-            right, left = rows[own], samples[meeting].view(len(rows[own]), -1, samples.shape[2])
-            part = grad[meeting].view(*left.shape[:2], right.shape[1])
-            torch.bmm(part, right, out=grad_samples[meeting].view(left.shape))
-            torch.bmm(part.transpose(1, 2), left, out=grad_rows[own])
+        for part, right, grad_left in zip(
+            _of_samples(grad, buckets), _of_rows(rows, buckets), _of_samples(grad_samples, buckets), strict=True
+        ):
+            torch.bmm(part, right, out=grad_left)
+        for part_t, left, grad_right in zip(
+            _of_samples(grad, buckets, transposed=True),
+            _of_samples(samples, buckets),
+            _of_rows(grad_rows, buckets),
+            strict=True,
+        ):
+            torch.bmm(part_t, left, out=grad_right)
         grad_vectors = torch.zeros_like(vectors_UMD).index_copy_(0, buckets.rows, grad_rows)
         return grad_vectors, grad_samples.index_select(0, buckets.places), None, None
 
@@ -88,12 +99,27 @@ def folded_products_reference(vectors_UMD: Tensor, others_BND: Tensor, index: Fo
     return torch.bmm(others_BND, index.unfold(vectors_UMD).transpose(1, 2)).flatten(1)
 
 
-def _rectangles(buckets: RowBuckets) -> Iterator[tuple[slice, slice]]:
-    """Rows of one bucket and the samples that use them, in the buckets' order."""
-    row = sample = 0
-    for count, number in buckets.sizes:
-        yield slice(row, row + number), slice(sample, sample + number * count)
-        row, sample = row + number, sample + number * count
+def _of_samples(held_BVD: Tensor, buckets: RowBuckets, *, transposed: bool = False) -> Iterator[Tensor]:
+    """Of each bucket's rows, the vectors of all samples that use one, as a matrix a row: [rows, count * V, D]."""
+    return _matrices(held_BVD, [(number, count) for count, number in buckets.sizes], transposed)
+
+
+def _of_rows(held_UVD: Tensor, buckets: RowBuckets, *, transposed: bool = False) -> Iterator[Tensor]:
+    """The vectors of each bucket's rows, [rows, V, D]."""
+    return _matrices(held_UVD, [(number, 1) for _, number in buckets.sizes], transposed)
+
+
+def _matrices(held: Tensor, sizes: Sequence[tuple[int, int]], transposed: bool) -> Iterator[Tensor]:
+    """Views of a contiguous tensor; in one operation each, there are many."""
+    _, vectors, dim = held.shape
+    start = held.storage_offset()
+    for number, count in sizes:
+        lines = count * vectors
+        if transposed:
+            yield held.as_strided((number, dim, lines), (lines * dim, 1, dim), start)
+        else:
+            yield held.as_strided((number, lines, dim), (lines * dim, dim, 1), start)
+        start += number * lines * dim
 
 
 def _of_all(grad: Tensor, wanted_P: Tensor | None, width: int) -> Tensor:
