@@ -62,9 +62,9 @@ def test_a_found_plan_is_timed_on_this_machine(
         def __init__(self, **_: object) -> None:
             pass
 
-        def measure(self, pieces: Sequence[Piece], seed: int = 0) -> Timing:
-            sets.append(len(pieces))
-            return Timing(float(len(pieces)), 0.0, 0.0, 0.0, (), ())
+        def measure_in_turns(self, held: Sequence[Sequence[Piece]]) -> list[Timing]:
+            sets.extend(len(pieces) for pieces in held)
+            return [Timing(float(len(pieces)), 0.0, 0.0, 0.0, (), ()) for pieces in held]
 
     monkeypatch.setattr("recfold.plan.timed.Stopwatch", Clock)
     arguments = ("plan", made / "folded", "--devices", 2, "--splits", "none", "--search", "ldm", "--cost", "measured")

@@ -27,6 +27,9 @@ class Clock:
         self.sets.append(tuple(piece.table.name for piece in pieces))
         return Timing(float(len(pieces)), 0.0, 0.0, 0.0, (), ())
 
+    def measure_in_turns(self, sets: Sequence[Sequence[Piece]]) -> list[Timing]:
+        return [self.measure(pieces) for pieces in sets]
+
 
 def test_ranks_take_their_sets_and_what_torch_serves() -> None:
     a, b, c, copied = (TableLoad(name, 1000, 16, 68, 100.0, 400.0, SPREAD) for name in ("a", "b", "c", "copied"))

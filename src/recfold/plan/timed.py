@@ -12,7 +12,7 @@ LEAST_BYTES = 1_500_000_000
 
 
 class TimedPlans:
-    """Times the plans of one task, one rank after the other, on one thread.
+    """Times the plans of one task, each rank as if it was alone, on one thread; the ranks of a plan in turns.
 
     What the fused kernel serves of a rank is timed together; a piece that training gives to torch is timed alone, and
     scaled as for a search (see `AsTrained`). The exchange is not timed.
@@ -35,16 +35,12 @@ class TimedPlans:
         self._known: dict[frozenset[Piece], float] = {}
 
     def ranks_ms(self, assignment: Assignment) -> tuple[float, ...]:
-        """Milliseconds of lookup, backward and update of each rank."""
-        return tuple(self._ms(pieces) for pieces in assignment.by_rank(self.task.tables, self.task.ranks))
-
-    def _ms(self, pieces: list[Piece]) -> float:
-        """A set is timed once, whatever plan it is in."""
-        key = frozenset(pieces)
-        if key not in self._known:
-            on_torch = [piece for piece in pieces if self.as_trained.on_torch(piece)]
-            ms = self._cost.set_ms([piece for piece in pieces if not self.as_trained.on_torch(piece)])
-            if on_torch:
-                ms += float(self._cost.rows(on_torch)[:, 0] @ self.as_trained.ratio.of(on_torch))
-            self._known[key] = ms
-        return self._known[key]
+        """Milliseconds of lookup, backward and update of each rank; a set is timed once, whatever plan it is in."""
+        held = assignment.by_rank(self.task.tables, self.task.ranks)
+        new = {frozenset(own): own for own in held if frozenset(own) not in self._known}
+        fused = [[piece for piece in own if not self.as_trained.on_torch(piece)] for own in new.values()]
+        for key, timing in zip(new, self._cost.stopwatch.measure_in_turns(fused), strict=True):
+            on_torch = [piece for piece in new[key] if self.as_trained.on_torch(piece)]
+            slow_ms = float(self._cost.rows(on_torch)[:, 0] @ self.as_trained.ratio.of(on_torch)) if on_torch else 0.0
+            self._known[key] = timing.ms + slow_ms
+        return tuple(self._known[frozenset(own)] for own in held)

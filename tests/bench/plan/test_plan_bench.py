@@ -30,7 +30,12 @@ class Clock:
     def __init__(self) -> None:
         self.calls = 0
 
-    def measure(self, pieces: Sequence[Piece], seed: int = 0) -> Timing:
+    def measure_in_turns(
+        self, sets: Sequence[Sequence[Piece]], *, repeats: int | None = None, seed: int = 0
+    ) -> list[Timing]:
+        return [self._measure(pieces) for pieces in sets]
+
+    def _measure(self, pieces: Sequence[Piece]) -> Timing:
         self.calls += 1
         cost = shipped_cost()
         ms = float(cost.ms(cost.rows(pieces).sum(0)[None])[0]) + 1e-6 * self.calls
@@ -87,7 +92,7 @@ def test_the_mean_of_turns_counts_and_their_difference_is_noise(tmp_path: Path) 
     pieces = (bench_task("no-splits", 0, 0, (6, 6)).tables[0].whole(),)
     clocked = ClockedSets(tmp_path / "sets.jsonl", Clock())
     for turn in range(2):
-        clocked.measure(pieces, turn)
+        clocked.measure([pieces], turn)
     one, other = clocked.each_ms(pieces, range(2))
     assert clocked_ms([pieces, ()], clocked, 2) == [pytest.approx((one + other) / 2), 0.0]
     assert clocked.noise(range(2)) == pytest.approx(abs(one - other) / ((one + other) / 2))

@@ -41,6 +41,29 @@ def test_no_pieces_take_no_time(stopwatch: Stopwatch) -> None:
     assert stopwatch.measure([]).ms == 0
 
 
+def test_sets_that_are_compared_are_timed_in_turns(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [table for table in table_pool(2, num_tables=60) if table.rows < 5000]
+    pieces = [table.load(16).whole() for table in tables[:4]]
+    sets = [pieces[:1], [], pieces[1:3], pieces[3:]]
+    order: list[int] = []
+    real = Stopwatch._once
+
+    def once(self: Stopwatch, own: Prepared, flush: bool = True) -> tuple[float, float, float]:
+        if own is not self._probe:
+            order.append(len(own.bags[0].values))
+        return real(self, own, flush)
+
+    monkeypatch.setattr(Stopwatch, "_once", once)
+    timings = stopwatch.measure_in_turns(sets, repeats=6, seed=3)
+    assert [len(timing.repeats_ms) for timing in timings] == [6, 0, 6, 6]
+    assert [timing.ms > 0 for timing in timings] == [True, False, True, True]
+    rounds = [order[first : first + 3] for first in range(0, len(order), 3)]
+    assert len(rounds) == 1 + 6  # the first to warm up
+    assert all(sorted(own) == sorted(rounds[0]) for own in rounds)
+    assert len(set(rounds[0])) == 3
+    assert len({tuple(own) for own in rounds[1:]}) > 1
+
+
 def test_a_piece_larger_than_the_memory_is_refused(stopwatch: Stopwatch) -> None:
     load = replace(probe_piece().table, rows=10**7)
     with pytest.raises(InputError, match="does not fit the memory"):

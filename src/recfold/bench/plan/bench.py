@@ -46,10 +46,10 @@ def plan(work: Work, settings: BenchSettings, clock: Clock | None = None) -> lis
     """Cases `no-splits` and `splits`.
 
     Each side plans each task by the cost that ships, or as TorchRec does. Then every set of pieces that some side
-    puts on a device is measured, on one thread, as if it was alone, where it could be the side's slowest (`COULD_BE`);
-    a task's sets in a random order. Those that still may be are measured again in further turns (`SLOW`), when all
-    tasks had theirs; the mean of the turns counts. What others take, for the balance, is predicted, and scaled by
-    what those that are measured take of their prediction.
+    puts on a device is measured, on one thread, as if it was alone, where it could be the side's slowest (`COULD_BE`):
+    one repeat of each of a task's sets, in random order, then the next of each. Those that still may be the slowest
+    are measured again in further turns (`SLOW`), when all tasks had theirs; the mean of the turns counts. What others
+    take, for the balance, is predicted, and scaled by what those that are measured take of their prediction.
 
     Args:
         clock: what times; a `Stopwatch` where not given.
@@ -133,8 +133,7 @@ def _measure(own: _Played, clocked: ClockedSets, turn: int, seed: int) -> None:
         sets.update(pieces for pieces, took in zip(devices, ms, strict=True) if took >= share * max(ms))
     ordered = sorted(sets, key=lambda pieces: [(piece.table.name, piece.rows, piece.columns) for piece in pieces])
     random.Random(f"{seed} {own.case} {own.number} {turn}").shuffle(ordered)
-    for pieces in ordered:
-        clocked.measure(pieces, turn)
+    clocked.measure(ordered, turn)
 
 
 def predicted_ms(devices: Sequence[Pieces]) -> list[float]:

@@ -17,12 +17,18 @@ from recfold.spec import InputError
 
 Pieces = tuple[Piece, ...]
 
+MOST_TOGETHER = 40
+"""Sets whose ids are held in memory at once; more are measured one such group after the other."""
+
+REPEATS = 10
+"""Of a set in a turn."""
+
 
 class Clock(Protocol):
-    """What times a set."""
+    """What times sets."""
 
-    def measure(self, pieces: Sequence[Piece], seed: int = 0) -> Any:
-        """A `Timing`."""
+    def measure_in_turns(self, sets: Sequence[Sequence[Piece]], *, repeats: int | None = None, seed: int = 0) -> Any:
+        """A `Timing` of each."""
         ...
 
 
@@ -63,18 +69,24 @@ class ClockedSets:
         for line in lines[1:]:
             self._keep(line["set"], line["turn"], Clocked(tuple(line["repeats_ms"]), tuple(line["probes_ms"])))
 
-    def measure(self, pieces: Pieces, turn: int) -> None:
-        """Time a set, unless it was in this turn; each turn draws other ids."""
-        key = key_of(pieces)
-        if (key, turn) in self._held or not pieces:
-            return
-        if self._clock is None:
+    def measure(self, sets: Sequence[Pieces], turn: int) -> None:
+        """Time sets that are to be compared, but for those that were in this turn; each turn draws other ids."""
+        new = [pieces for pieces in sets if pieces and (key_of(pieces), turn) not in self._held]
+        if new and self._clock is None:
             self._clock = Stopwatch()
-        timing = self._clock.measure(pieces, seed=int(key[:8], 16) + turn)
-        line = {"set": key, "turn": turn, "repeats_ms": timing.repeats_ms, "probes_ms": timing.probes_ms}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self._keep(key, turn, Clocked(timing.repeats_ms, timing.probes_ms))
+        for first in range(0, len(new), MOST_TOGETHER):
+            assert self._clock is not None
+            own = new[first : first + MOST_TOGETHER]
+            keys = [key_of(pieces) for pieces in own]
+            timings = self._clock.measure_in_turns(own, repeats=REPEATS, seed=int(keys[0][:8], 16) + turn)
+            lines = [
+                {"set": key, "turn": turn, "repeats_ms": timing.repeats_ms, "probes_ms": timing.probes_ms}
+                for key, timing in zip(keys, timings, strict=True)
+            ]
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in lines))
+            for key, timing in zip(keys, timings, strict=True):
+                self._keep(key, turn, Clocked(timing.repeats_ms, timing.probes_ms))
 
     def _keep(self, key: str, turn: int, own: Clocked) -> None:
         self._held[key, turn] = own

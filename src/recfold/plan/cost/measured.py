@@ -13,7 +13,6 @@ outputs take more than 32 MiB would cost up to twice as much, by the pages that 
 On CUDA it is the time between two events, and the median counts.
 """
 
-import itertools
 import math
 import statistics
 import time
@@ -181,18 +180,48 @@ class Stopwatch:
         Raises:
             InputError: a piece is larger than the memory.
         """
-        if not pieces:
-            return Timing(0.0, 0.0, 0.0, 0.0, (), ())
+        return self.measure_in_turns([pieces], seed=seed)[0]
+
+    def measure_in_turns(
+        self, sets: Sequence[Sequence[Piece]], *, repeats: int | None = None, seed: int = 0
+    ) -> list[Timing]:
+        """Time several sets that are to be compared: one repeat of each, in random order, then the next of each.
+
+        What comes and goes over seconds, as others on the machine do, falls on all of them alike.
+
+        Args:
+            sets: pieces of one rank each.
+            repeats: of each; None for those of the stopwatch.
+            seed: of the ids and the order.
+        Raises:
+            InputError: a piece is larger than the memory.
+        """
+        chosen = repeats or self.repeats
+        random = np.random.default_rng(seed)
+        found: list[list[tuple[float, float, float]]] = [[] for _ in sets]
+        probes: list[list[float]] = [[] for _ in sets]
         with one_thread(self.device):
-            own = Prepared.of(pieces, np.random.default_rng(seed), self.device, self._storage, self.kernel)
-            first = [self._once(own) for _ in range(self.warm_ups)]
-            repeats = self.repeats or _repeats_of(first[-1][0] if first else 0.0)
-            found, probes = [], [self._time_probe()]
-            for _ in range(repeats):
-                found.append(self._once(own, flush=self._probe is None))
-                probes.append(self._time_probe())
-        around = () if self._probe is None else tuple((a + b) / 2 for a, b in itertools.pairwise(probes))
-        return self._timing(found, around)
+            # ids of one set do not depend on which others are measured
+            own = {
+                number: Prepared.of(pieces, np.random.default_rng(seed), self.device, self._storage, self.kernel)
+                for number, pieces in enumerate(sets)
+                if pieces
+            }
+            first_ms = 0.0
+            for _ in range(self.warm_ups):
+                first_ms = max([self._once(one)[0] for one in own.values()], default=0.0)
+            before = self._time_probe()
+            for _ in range(chosen or _repeats_of(first_ms)):
+                for number in random.permutation(list(own)).tolist():
+                    found[number].append(self._once(own[number], flush=self._probe is None))
+                    after = self._time_probe()
+                    probes[number].append((before + after) / 2)
+                    before = after
+        nothing = Timing(0.0, 0.0, 0.0, 0.0, (), ())
+        return [
+            self._timing(times, () if self._probe is None else tuple(around)) if times else nothing
+            for times, around in zip(found, probes, strict=True)
+        ]
 
     def _timing(self, found: list[tuple[float, float, float]], probes_ms: tuple[float, ...]) -> Timing:
         repeats_ms = tuple(total for total, _, _ in found)
