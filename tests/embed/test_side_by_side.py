@@ -1,7 +1,6 @@
 """Several FBGEMM ops at the same time train the tables that one after the other trains."""
 
 from collections.abc import Iterator
-from threading import Barrier
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from recfold.embed import Bags, EmbeddingTables
 from recfold.embed.fbgemm_kernel import fbgemm_module
-from recfold.embed.side_by_side import _pool
 from recfold.spec import InputError, Read, TableSpec
 
 pytestmark = pytest.mark.skipif(fbgemm_module()[0] is None, reason=fbgemm_module()[1])
@@ -65,14 +63,6 @@ def test_weights_are_bit_equal_at_any_number_of_threads(threads: None, used: lis
 def test_tables_are_spread_over_ops_where_there_are_threads(threads: None) -> None:
     assert [len(op.tables) for op in built(1)._ops] == [5, 2]
     assert [len(op.tables) for op in built(2)._ops] == [2, 2, 1, 2]
-
-
-def test_helping_threads_have_one_thread_of_openmp_and_this_one_keeps_its_own(threads: None) -> None:
-    torch.set_num_threads(4)
-    pool = _pool(-1, 3)
-    meeting = Barrier(3)
-    assert list(pool.map(lambda _: (meeting.wait(), torch.get_num_threads())[1], range(3))) == [1, 1, 1]
-    assert torch.get_num_threads() == 4
 
 
 def test_a_second_backward_is_refused(threads: None) -> None:

@@ -4,12 +4,8 @@ Every op works on tables of its own, so that results do not depend on the number
 """
 
 import functools
-import os
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from recfold.embed.fbgemm_kernel import FbgemmKernel
 from recfold.embed.ops import Kernel
+from recfold.embed.thread_team import on_every_thread
 from recfold.optim import Joined
 from recfold.spec import InputError
 
@@ -94,7 +91,7 @@ def _num_ids(joined: Sequence[Joined]) -> int:
 
 
 def _at_once(jobs: Sequence[tuple[int, Callable[[], object]]]) -> None:
-    """Do all jobs, the largest first, on as many threads as torch may use; this one is one of them."""
+    """Do all jobs, the largest first, on as many threads as torch may use."""
     if len(jobs) < 2:
         for _, job in jobs:
             job()
@@ -109,64 +106,4 @@ def _at_once(jobs: Sequence[tuple[int, Callable[[], object]]]) -> None:
                 return
             job()
 
-    threads = min(torch.get_num_threads(), len(jobs))
-    pool = _pool(os.getpid(), threads - 1)
-    with _idle_workers():
-        helpers = [pool.submit(work) for _ in range(threads - 1)]
-        try:
-            work()
-        finally:
-            for helper in helpers:
-                helper.result()
-
-
-@contextmanager
-def _idle_workers() -> Iterator[None]:
-    """One thread of OpenMP for this one; its workers leave their cores to others.
-
-    After a parallel operation GNU OpenMP's workers spin for milliseconds, unless there are more of them than cores:
-    so one operation is given one thread more.
-    """
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(before + 1)
-        _numbers().sum()
-        torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@functools.cache
-def _numbers() -> Tensor:
-    """As many as several threads add up, if there are."""
-    return torch.zeros(1 << 17)
-
-
-@functools.cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of a process; one that is forked off has none of them.
-
-    Each has one OpenMP thread. With more, there would be more of them than cores, and GNU OpenMP would then put all of
-    them to sleep between any two operations of a step.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # what a new thread takes over at its first parallel operation
-    try:
-        started = threading.Barrier(threads + 1)
-
-        def start() -> None:
-            try:
-                _numbers().sum()
-            except BaseException:
-                started.abort()
-                raise
-            started.wait()
-
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="recfold-embed", initializer=start)
-        for _ in range(threads):
-            pool.submit(int)
-        started.wait()
-    finally:
-        torch.set_num_threads(before)
-    return pool
+    on_every_thread(work)

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from recfold.batch import ModelInputs
+from recfold.batch.sample_linear import SampleLinear
 from recfold.model.deep import Flat
 from recfold.model.head import HeadSettings, build_head
 from recfold.model.shape import InputShape
@@ -43,8 +44,8 @@ class Cross(nn.Module):
 
     def __init__(self, width: int, rank: int | None) -> None:
         super().__init__()
-        self.down = None if rank is None else nn.Linear(width, rank, bias=False)
-        self.up = nn.Linear(width if rank is None else rank, width)
+        self.down = None if rank is None else SampleLinear(width, rank, bias=False)
+        self.up = SampleLinear(width if rank is None else rank, width)
 
     def forward(self, first_BW: Any, x_BW: Any) -> Any:
         """[B, W]."""

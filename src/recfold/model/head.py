@@ -134,7 +134,7 @@ def first_linear(head: nn.Module) -> tuple[str, nn.Linear] | None:
     """The one layer that reads a head's input, and its name in the head; None where there are several.
 
     >>> first_linear(build_head(3, (4,), 1, HeadSettings()))
-    ('0', Linear(in_features=3, out_features=4, bias=True))
+    ('0', SampleLinear(in_features=3, out_features=4, bias=True))
     """
     where, layers = ("bottom.", head.bottom) if isinstance(head, SharedBottom) else ("", head)
     if isinstance(layers, nn.Sequential) and len(layers) and isinstance(layers[0], nn.Linear):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from recfold.batch.sample_linear import SampleLinear
 from recfold.spec import unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -27,13 +28,13 @@ def mlp(widths: tuple[int, ...], *, activation: str = "relu", dropout: float = 0
         last: whether the activation and dropout follow the last layer too.
 
     >>> [type(layer).__name__ for layer in mlp((3, 4, 1), last=False)]
-    ['Linear', 'ReLU', 'Linear']
+    ['SampleLinear', 'ReLU', 'SampleLinear']
     """
     if activation not in ACTIVATIONS:
         raise unknown("activation", activation, ACTIVATIONS)
     layers: list[nn.Module] = []
     for number, (width_in, width_out) in enumerate(pairwise(widths), start=2):
-        layers.append(nn.Linear(width_in, width_out))
+        layers.append(SampleLinear(width_in, width_out))
         if last or number < len(widths):
             layers.append(ACTIVATIONS[activation]())
             if dropout:

@@ -84,6 +84,8 @@ class FlopCount(TorchDispatchMode):
         elif name == "mkldnn_rnn_layer":
             rows, weights = args[0].shape[:-1].numel(), args[1].numel() + args[2].numel()
             self.total += Flops(products=2 * rows * weights)
+        elif name == "_linear_pointwise":
+            self.total += Flops(products=2 * out.numel() * args[0].shape[-1])
         elif formula is not None:
             self.total += Flops(products=int(formula(*args, **kwargs, out_val=out)))
         elif not func.is_view and name not in MOVES:

@@ -14,6 +14,7 @@ from recfold.batch.folded.dispatch import Call, Why, rule
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, clusters
 from recfold.batch.folded.precision import half_precision
+from recfold.batch.sample_linear import quicker, rows_gradient, rows_product
 
 LEAST_COLUMNS_SAVED = 20
 """Columns times the share of rows saved from which a part gets a product of its own: below, adding its result to every
@@ -140,6 +141,8 @@ class _SplitLinear(torch.autograd.Function):
             copied = product.index_select(0, index.inverse)
             out_BN = copied if out_BN is None else out_BN.add_(copied)
         assert out_BN is not None
+        if quicker(rows_BK, weight_NK):
+            return rows_product(rows_BK, weight_NK, added_BN=out_BN)
         return out_BN.addmm_(rows_BK, weight_NK.t())
 
     @staticmethod
@@ -147,7 +150,7 @@ class _SplitLinear(torch.autograd.Function):
         ((grad_BN,), needs) = (grads, ctx.needs_input_grad)
         (rows_BK, weight_NK), *folded = _pairs_of(ctx.saved_tensors)
         found: list[Tensor | None] = [
-            grad_BN @ weight_NK if needs[2] else None,
+            rows_gradient(grad_BN, weight_NK) if needs[2] else None,
             grad_BN.t() @ rows_BK if needs[3] else None,
         ]
         grad_bias = None
