@@ -54,7 +54,7 @@ class _AtOnce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, ops: Sequence[Kernel], joined: Sequence[Sequence[Joined]]) -> Any:
-        ctx.num_ids = [_num_ids(own) for own in joined]
+        ctx.sizes = [_size(own) for own in joined]
         ctx.rows = _look_up(ops, joined, trains=True)
         ctx.set_materialize_grads(False)
         return tuple(part.detach() for rows in ctx.rows for part in rows)
@@ -65,11 +65,11 @@ class _AtOnce(torch.autograd.Function):
         if ctx.rows is None:
             raise InputError("embedding tables got a second backward", expected="one a forward: it updates them")
         jobs, rest = [], list(grads)
-        for rows, num_ids in zip(ctx.rows, ctx.num_ids, strict=True):
+        for rows, size in zip(ctx.rows, ctx.sizes, strict=True):
             own, rest = rest[: len(rows)], rest[len(rows) :]
             if any(grad is not None for grad in own):
                 filled = [torch.zeros_like(part) if g is None else g for part, g in zip(rows, own, strict=True)]
-                jobs.append((num_ids, functools.partial(torch.autograd.backward, rows, filled)))
+                jobs.append((size, functools.partial(torch.autograd.backward, rows, filled)))
         _at_once(jobs)
         ctx.rows = None
         return None, None, None
@@ -82,12 +82,13 @@ def _look_up(ops: Sequence[Kernel], joined: Sequence[Sequence[Joined]], *, train
         with torch.set_grad_enabled(trains):  # each thread has a grad mode of its own
             found[number] = ops[number](joined[number])
 
-    _at_once([(_num_ids(own), functools.partial(look_up, number)) for number, own in enumerate(joined)])
+    _at_once([(_size(own), functools.partial(look_up, number)) for number, own in enumerate(joined)])
     return [found[number] for number in range(len(ops))]
 
 
-def _num_ids(joined: Sequence[Joined]) -> int:
-    return sum(len(own.values) for own in joined)
+def _size(joined: Sequence[Joined]) -> int:
+    """Of an op's work: rows read, and rows written."""
+    return sum(len(own.values) + own.num_bags for own in joined)
 
 
 def _at_once(jobs: Sequence[tuple[int, Callable[[], object]]]) -> None:
