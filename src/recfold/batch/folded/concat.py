@@ -1,11 +1,13 @@
 """Concatenations: under one index they stay Folded; under several, nothing is copied until a result needs it."""
 
 import functools
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from recfold.batch.fold_index import FoldIndex
 from recfold.batch.folded.dispatch import Call, Why, axis_of, dispatch, entries_of, rule, sequence_of
 from recfold.batch.folded.folded import Folded
 from recfold.batch.folded.lazy_concat import LazyConcat, Part
@@ -26,13 +28,18 @@ def stack(call: Call) -> Any:
     if len({tuple(part.shape) for part in parts}) > 1:
         return Why("shapes differ")
     axis = axis_of(axis, parts[0].ndim + 1)
-    return _joined([_unsqueezed(part, axis) for part in parts], axis)
+    stacked: list[Any] = []
+    for (index, place, _), own in itertools.groupby(parts, _alike_in_a_stack):
+        if index is None:
+            stacked += [part.unsqueeze(axis) for part in own]
+        else:  # one part of a concatenation: each costs its share of everything that follows
+            values = [part.values for part in own]
+            stacked.append(Folded(torch.stack(values, axis), index, place + (axis <= place)))
+    return _joined(stacked, axis)
 
 
-def _unsqueezed(part: Any, axis: int) -> Any:
-    if type(part) is Folded:
-        return Folded(part.values.unsqueeze(axis), part.index, part.batch_axis + (axis <= part.batch_axis))
-    return part.unsqueeze(axis)
+def _alike_in_a_stack(part: Any) -> tuple[FoldIndex | None, int, torch.dtype | None]:
+    return (part.index, part.batch_axis, part.dtype) if type(part) is Folded else (None, 0, None)
 
 
 for _lazy in (False, True):
