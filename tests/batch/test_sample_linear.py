@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recfold.batch import Folded, FoldIndex, explain, sample_linear
 from recfold.batch.sample_linear import SampleLinear, linear
 
-needs_onednn = pytest.mark.skipif(not sample_linear._AVAILABLE, reason="torch was built without oneDNN or MKL")
+needs_onednn = pytest.mark.skipif(sample_linear._OPS is None, reason="torch was built without oneDNN or MKL")
 
 ROWS, WIDE, NARROW = 600, 160, 48
 
@@ -113,6 +113,11 @@ def test_the_rest_is_torch_s_own_bit_by_bit(inputs: list[Tensor]) -> None:
     assert operations.by_onednn == 0
     expected = results(functional.linear, inputs, READS["squares"])
     assert all(torch.equal(own, other) for own, other in zip(found, expected, strict=True))
+
+
+def test_where_torch_has_no_such_operation_it_is_torch_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_linear, "_OPS", None)
+    assert torch.equal(linear(*given()), functional.linear(*given()))
 
 
 def test_what_does_not_fit_is_refused_by_torch() -> None:

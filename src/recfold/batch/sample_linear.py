@@ -37,7 +37,7 @@ def linear(rows_BK: Any, weight_NK: Tensor, bias_N: Tensor | None) -> Any:
 
 def quicker(rows_BK: Tensor, weight_NK: Tensor) -> bool:
     """Whether `rows_product` takes these, and is worth its call; told by shapes alone, so that runs are bit-equal."""
-    if not _AVAILABLE or rows_BK.dim() != 2 or weight_NK.dim() != 2 or rows_BK.shape[1] != weight_NK.shape[1]:
+    if _OPS is None or rows_BK.dim() != 2 or weight_NK.dim() != 2 or rows_BK.shape[1] != weight_NK.shape[1]:
         return False
     held = all(type(given) in (Tensor, nn.Parameter) for given in (rows_BK, weight_NK))
     floats = rows_BK.dtype is torch.float32 is weight_NK.dtype and rows_BK.is_cpu and weight_NK.is_cpu
@@ -80,5 +80,12 @@ def rows_gradient(grad_BN: Tensor, weight_NK: Tensor) -> Tensor:
     return rows_product(grad_BN, weight_NK.t())
 
 
-_OPS: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-_AVAILABLE = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available() and _OPS is not None
+def _operations() -> Any:
+    """torch's operation for a linear layer by oneDNN, which its compiler uses; None where this build has none."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
+        return None
+    found = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return found if found is not None and {"default", "binary"} <= set(found.overloads()) else None
+
+
+_OPS: Any = _operations()
