@@ -36,7 +36,7 @@ def linear(rows_BK: Any, weight_NK: Tensor, bias_N: Tensor | None) -> Any:
 
 
 def quicker(rows_BK: Tensor, weight_NK: Tensor) -> bool:
-    """Whether `rows_product` takes these, and is worth its call; told by shapes and types, so that runs are bit-equal."""
+    """Whether `rows_product` takes these and is worth its call; by shapes and types alone: runs are bit-equal."""
     if _OPS is None or rows_BK.dim() != 2 or weight_NK.dim() != 2 or rows_BK.shape[1] != weight_NK.shape[1]:
         return False
     held = all(type(given) in (Tensor, nn.Parameter) for given in (rows_BK, weight_NK))
