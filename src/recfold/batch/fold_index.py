@@ -142,6 +142,18 @@ class FoldIndex:
             return torch.ones(self.num_distinct, dtype=torch.int64, device=device)
         return torch.bincount(self.inverse, minlength=self.num_distinct)
 
+    def samples_by_row(self) -> tuple[Tensor | None, Tensor]:
+        """Samples sorted by their row, in order inside each; made once.
+
+        Returns:
+            int64 [B], None for as they lie; and int64 [U + 1], where those of each row begin.
+        """
+        if self.inverse is None:
+            return None, torch.arange(self.num_distinct + 1)
+        by_row = self._copy_out().transposed()
+        assert by_row.offsets is not None
+        return None if self.never_falls else by_row.source_P, by_row.offsets
+
     def expanded(self, per_distinct: Tensor) -> Tensor:
         """Like `unfold`, for bookkeeping tensors such as starts and lengths: never differentiated."""
         return per_distinct if self.inverse is None else per_distinct[self.inverse]

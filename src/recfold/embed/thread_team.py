@@ -6,13 +6,12 @@ operation. The workers themselves start at once.
 
 import ctypes
 import functools
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from recfold.batch.torch_cpu import torch_cpu
 
 
 def on_every_thread(work: Callable[[], object]) -> None:
@@ -50,12 +49,8 @@ def _parallel() -> Any:
 
     Source: libgomp's ABI, "Implementing PARALLEL construct": body, its argument, number of threads, flags.
     """
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        torch_cpu = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"), mode=os.RTLD_NOLOAD)
-        parallel = torch_cpu.GOMP_parallel  # found through the library's own dependencies: no other OpenMP's
-    except (OSError, AttributeError):
+    parallel = getattr(torch_cpu(), "GOMP_parallel", None)
+    if parallel is None:
         return None
     parallel.restype = None
     parallel.argtypes = (_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)

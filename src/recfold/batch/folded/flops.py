@@ -84,8 +84,10 @@ class FlopCount(TorchDispatchMode):
         elif name == "mkldnn_rnn_layer":
             rows, weights = args[0].shape[:-1].numel(), args[1].numel() + args[2].numel()
             self.total += Flops(products=2 * rows * weights)
-        elif name == "_linear_pointwise":
+        elif name in ("_linear_pointwise", "ragged_products"):
             self.total += Flops(products=2 * out.numel() * args[0].shape[-1])
+        elif name == "ragged_products_gradients":
+            self.total += Flops(products=4 * args[0].numel() * args[1].shape[-1])
         elif formula is not None:
             self.total += Flops(products=int(formula(*args, **kwargs, out_val=out)))
         elif not func.is_view and name not in MOVES:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recfold.batch.fold_index import FoldIndex
+from recfold.batch.ragged_products import ragged_products, ragged_products_gradients, serves
 from recfold.batch.row_buckets import RowBuckets, row_buckets
 
 
@@ -41,7 +42,8 @@ class Products(torch.autograd.Function):
 class FoldedProducts(torch.autograd.Function):
     """Chosen entries of `others @ vectors[inverse]^T` without copying the folded vectors out to samples.
 
-    All samples of a row meet its vectors in one product; rows that are used equally often share a batched one.
+    All samples of a row meet its vectors in one product. Where `ragged_products` serves, these are one operation;
+    elsewhere rows that are used equally often share a batched one.
 
     Args:
         vectors_UMD: folded under `index`.
@@ -51,52 +53,100 @@ class FoldedProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors_UMD: Tensor, others_BND: Tensor, index: FoldIndex, wanted_P: Tensor | None) -> Tensor:
-        buckets = row_buckets(index)
-        rows = vectors_UMD.index_select(0, buckets.rows)
-        samples = others_BND.index_select(0, buckets.samples)
-        ctx.save_for_backward(vectors_UMD, others_BND, rows, samples, wanted_P)
-        ctx.index, ctx.buckets = index, buckets
-        out = samples.new_empty(len(samples), others_BND.shape[1] * vectors_UMD.shape[1])
-        products_of = out.view(len(samples), others_BND.shape[1], vectors_UMD.shape[1])
-        for left, right_t, product in zip(
-            _of_samples(samples, buckets),
-            _of_rows(rows, buckets, transposed=True),
-            _of_samples(products_of, buckets),
-            strict=True,
-        ):
-            torch.bmm(left, right_t, out=product)
-        products = out.index_select(0, buckets.places)
+        by_row = _by_row(index, vectors_UMD, others_BND)
+        samples = by_row.sorted(others_BND.contiguous())
+        ctx.save_for_backward(vectors_UMD, others_BND, samples, wanted_P)
+        ctx.index, ctx.by_row = index, by_row
+        products = by_row.restored(by_row.products(vectors_UMD.contiguous(), samples))
         return products if wanted_P is None else products.index_select(1, wanted_P)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        vectors_UMD, others_BND, rows, samples, wanted_P = ctx.saved_tensors
+        vectors_UMD, others_BND, samples, wanted_P = ctx.saved_tensors
         grad = _of_all(grads[0], wanted_P, others_BND.shape[1] * vectors_UMD.shape[1])
         if torch.is_grad_enabled():  # a gradient of the gradient is wanted: the obvious way is differentiable
             grad = grad.view(len(others_BND), others_BND.shape[1], vectors_UMD.shape[1])
             on_samples = ctx.index.fold_sum(torch.bmm(grad.transpose(1, 2), others_BND))
             return on_samples, torch.bmm(grad, ctx.index.unfold(vectors_UMD)), None, None
-        buckets: RowBuckets = ctx.buckets
-        grad = grad.index_select(0, buckets.samples).view(len(samples), others_BND.shape[1], vectors_UMD.shape[1])
-        grad_rows, grad_samples = torch.empty_like(rows), torch.empty_like(samples)
-        for part, right, grad_left in zip(
-            _of_samples(grad, buckets), _of_rows(rows, buckets), _of_samples(grad_samples, buckets), strict=True
-        ):
-            torch.bmm(part, right, out=grad_left)
-        for part_t, left, grad_right in zip(
-            _of_samples(grad, buckets, transposed=True),
-            _of_samples(samples, buckets),
-            _of_rows(grad_rows, buckets),
-            strict=True,
-        ):
-            torch.bmm(part_t, left, out=grad_right)
-        grad_vectors = torch.zeros_like(vectors_UMD).index_copy_(0, buckets.rows, grad_rows)
-        return grad_vectors, grad_samples.index_select(0, buckets.places), None, None
+        of_vectors, of_samples = ctx.by_row.gradients(ctx.by_row.sorted(grad), vectors_UMD.contiguous(), samples)
+        return of_vectors, ctx.by_row.restored(of_samples), None, None
 
 
 def folded_products_reference(vectors_UMD: Tensor, others_BND: Tensor, index: FoldIndex) -> Tensor:
     """The slow twin of `FoldedProducts`, all entries."""
     return torch.bmm(others_BND, index.unfold(vectors_UMD).transpose(1, 2)).flatten(1)
+
+
+class _Ragged:
+    """Products of any number of samples a row in one operation; samples that lie row by row are not moved."""
+
+    def __init__(self, index: FoldIndex) -> None:
+        self.order, self.offsets = index.samples_by_row()
+        if self.order is not None:
+            self.places = torch.empty_like(self.order)
+            self.places[self.order] = torch.arange(len(self.order))
+
+    def sorted(self, held: Tensor) -> Tensor:
+        """What there is of each sample, row by row."""
+        return held if self.order is None else held.index_select(0, self.order)
+
+    def restored(self, held: Tensor) -> Tensor:
+        """In the order of the samples again."""
+        return held if self.order is None else held.index_select(0, self.places)
+
+    def products(self, vectors_UMD: Tensor, samples_BND: Tensor) -> Tensor:
+        """All entries, [B, N * M], of samples in the order of their rows."""
+        return ragged_products(vectors_UMD, samples_BND, self.offsets)
+
+    def gradients(self, grad_BP: Tensor, vectors_UMD: Tensor, samples_BND: Tensor) -> tuple[Tensor, Tensor]:
+        """Of vectors and samples, from that of all entries."""
+        return ragged_products_gradients(grad_BP, vectors_UMD, samples_BND, self.offsets)
+
+
+class _Bucketed:
+    """The same with a product of a stack for all rows that are used equally often."""
+
+    def __init__(self, index: FoldIndex) -> None:
+        self.buckets = row_buckets(index)
+
+    def sorted(self, held: Tensor) -> Tensor:
+        return held.index_select(0, self.buckets.samples)
+
+    def restored(self, held: Tensor) -> Tensor:
+        return held.index_select(0, self.buckets.places)
+
+    def products(self, vectors_UMD: Tensor, samples_BND: Tensor) -> Tensor:
+        buckets, rows = self.buckets, vectors_UMD.index_select(0, self.buckets.rows)
+        out = samples_BND.new_empty(len(samples_BND), samples_BND.shape[1], vectors_UMD.shape[1])
+        for left, right_t, product in zip(
+            _of_samples(samples_BND, buckets),
+            _of_rows(rows, buckets, transposed=True),
+            _of_samples(out, buckets),
+            strict=True,
+        ):
+            torch.bmm(left, right_t, out=product)
+        return out.flatten(1)
+
+    def gradients(self, grad_BP: Tensor, vectors_UMD: Tensor, samples_BND: Tensor) -> tuple[Tensor, Tensor]:
+        buckets, rows = self.buckets, vectors_UMD.index_select(0, self.buckets.rows)
+        grad = grad_BP.view(len(samples_BND), samples_BND.shape[1], vectors_UMD.shape[1])
+        of_rows, of_samples = torch.empty_like(rows), torch.empty_like(samples_BND)
+        for part, right, of_left in zip(
+            _of_samples(grad, buckets), _of_rows(rows, buckets), _of_samples(of_samples, buckets), strict=True
+        ):
+            torch.bmm(part, right, out=of_left)
+        for part_t, left, of_right in zip(
+            _of_samples(grad, buckets, transposed=True),
+            _of_samples(samples_BND, buckets),
+            _of_rows(of_rows, buckets),
+            strict=True,
+        ):
+            torch.bmm(part_t, left, out=of_right)
+        return torch.zeros_like(vectors_UMD).index_copy_(0, buckets.rows, of_rows), of_samples
+
+
+def _by_row(index: FoldIndex, *operands: Tensor) -> _Ragged | _Bucketed:
+    return _Ragged(index) if serves(*operands) else _Bucketed(index)
 
 
 def _of_samples(held_BVD: Tensor, buckets: RowBuckets, *, transposed: bool = False) -> Iterator[Tensor]:
