@@ -87,14 +87,20 @@ class FbgemmKernel:
 
     def __call__(self, joined: Sequence[Joined]) -> list[Tensor]:
         """Sums of each bag's rows, [N, D] a table; their backward updates the tables."""
-        values, offsets, weights = _batched(joined)
-        out = self._op(values, offsets, weights)
+        return self.parts(self.look_up(*batched(joined)), joined)
+
+    def look_up(self, values: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:
+        """What `batched` gives -> the sums of all tables side by side, [N, all D]."""
+        return self._op(values, offsets, weights)
+
+    def parts(self, sums_ND: Tensor, joined: Sequence[Joined]) -> list[Tensor]:
+        """Each table's own of the sums of all."""
         if len(joined) == 1:
-            return [out]
-        parts = out.split(self.dims, 1)
+            return [sums_ND]
         # a slice of everything would cost a copy in its backward
         return [
-            part if own.num_bags == len(part) else part[: own.num_bags] for part, own in zip(parts, joined, strict=True)
+            part if own.num_bags == len(part) else part[: own.num_bags]
+            for part, own in zip(sums_ND.split(self.dims, 1), joined, strict=True)
         ]
 
 
@@ -107,25 +113,28 @@ def _move_to_huge_pages_(parameter: Tensor) -> None:
     parameter.data = moved.zero_()
 
 
-def _batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
+def batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Values, offsets [tables * N + 1] and weights of one op; tables with fewer than N bags get empty ones."""
-    values = torch.cat([own.values for own in joined]) if len(joined) > 1 else joined[0].values
-    first_ids = list(itertools.accumulate((len(own.values) for own in joined), initial=0))
-    if len(joined) == 1 and joined[0].offsets is not None:
-        offsets = joined[0].offsets
-    else:
-        num_bags = max(own.num_bags for own in joined)
-        offsets = torch.empty(len(joined) * num_bags + 1, dtype=torch.int64)
-        offsets[-1] = first_ids[-1]
-        for part, own, first in zip(offsets[:-1].view(len(joined), num_bags), joined, first_ids[:-1], strict=True):
-            if own.offsets is None:
-                torch.arange(num_bags, out=part).clamp_(max=len(own.values)).add_(first)
-            else:
-                torch.add(own.offsets[:-1], first, out=part)
+    if len(joined) == 1:
+        only = joined[0]
+        offsets = torch.arange(only.num_bags + 1) if only.offsets is None else only.offsets
+        return only.values, offsets, only.weights
+    sizes, num_bags = [len(own.values) for own in joined], max(own.num_bags for own in joined)
+    starts = torch.tensor(list(itertools.accumulate(sizes, initial=0)))
+    offsets = torch.cat([*(_starts(own, num_bags) for own in joined), starts[-1:]])
+    offsets[:-1].view(len(joined), num_bags).add_(starts[:-1, None])
     weights = None
     if any(own.weights is not None for own in joined):
         weights = torch.cat([torch.ones(len(own.values)) if own.weights is None else own.weights for own in joined])
-    return values, offsets, weights
+    return torch.cat([own.values for own in joined]), offsets, weights
+
+
+def _starts(joined: Joined, num_bags: int) -> Tensor:
+    """Where each bag of a table begins in its values, [num_bags]."""
+    if joined.offsets is None:
+        return torch.arange(num_bags).clamp_(max=len(joined.values))
+    missing = num_bags - joined.num_bags
+    return torch.cat([joined.offsets, joined.offsets[-1:].expand(missing - 1)]) if missing else joined.offsets[:-1]
 
 
 @functools.cache

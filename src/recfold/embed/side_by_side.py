@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recfold.embed.fbgemm_kernel import FbgemmKernel
+from recfold.embed.fbgemm_kernel import FbgemmKernel, batched
 from recfold.embed.ops import Kernel
 from recfold.embed.thread_team import on_every_thread
 from recfold.optim import Joined
@@ -28,7 +28,7 @@ class SideBySide:
 
     def __init__(self, kernels: Sequence[Kernel]) -> None:
         self.kernels = tuple(kernels)
-        self._ops = [number for number, kernel in enumerate(kernels) if isinstance(kernel, FbgemmKernel)]
+        self._ops = {number: kernel for number, kernel in enumerate(kernels) if isinstance(kernel, FbgemmKernel)}
         # autograd runs a backward only for something that requires a gradient
         self._anchor = torch.zeros((), requires_grad=True)
 
@@ -37,12 +37,13 @@ class SideBySide:
         if torch.get_num_threads() == 1 or len(self._ops) < 2:
             return [kernel(own) for kernel, own in zip(self.kernels, joined, strict=True)]
         found: dict[int, list[Tensor]] = {}
-        ops, bags = [self.kernels[number] for number in self._ops], [joined[number] for number in self._ops]
+        ops, bags = list(self._ops.values()), [joined[number] for number in self._ops]
         if torch.is_grad_enabled():
             flat = iter(_AtOnce.apply(self._anchor, ops, bags))
-            found |= {n: [next(flat) for _ in kernel.tables] for n, kernel in zip(self._ops, ops, strict=True)}
+            found |= {number: [next(flat) for _ in kernel.tables] for number, kernel in self._ops.items()}
         else:
-            found |= zip(self._ops, _look_up(ops, bags, trains=False), strict=True)
+            for number, sums_ND, own in zip(self._ops, _look_up(ops, bags, trains=False), bags, strict=True):
+                found[number] = self._ops[number].parts(sums_ND, own)
         for number, (kernel, own) in enumerate(zip(self.kernels, joined, strict=True)):
             if number not in found:
                 found[number] = kernel(own)
@@ -53,37 +54,76 @@ class _AtOnce(torch.autograd.Function):
     """Ops as one node of the graph: its backward has all gradients, and runs the ops' own at once."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, ops: Sequence[Kernel], joined: Sequence[Sequence[Joined]]) -> Any:
+    def forward(ctx: Any, anchor: Tensor, ops: Sequence[FbgemmKernel], joined: Sequence[Sequence[Joined]]) -> Any:
         ctx.sizes = [_size(own) for own in joined]
-        ctx.rows = _look_up(ops, joined, trains=True)
+        ctx.sums = _look_up(ops, joined, trains=True)
         ctx.set_materialize_grads(False)
-        return tuple(part.detach() for rows in ctx.rows for part in rows)
+        parts = [
+            part
+            for kernel, sums_ND, own in zip(ops, ctx.sums, joined, strict=True)
+            for part in kernel.parts(sums_ND.detach(), own)
+        ]
+        ctx.dims = [kernel.dims for kernel in ops]
+        return tuple(parts)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None]:
-        if ctx.rows is None:
+        if ctx.sums is None:
             raise InputError("embedding tables got a second backward", expected="one a forward: it updates them")
         jobs, rest = [], list(grads)
-        for rows, size in zip(ctx.rows, ctx.sizes, strict=True):
-            own, rest = rest[: len(rows)], rest[len(rows) :]
+        for sums_ND, dims, size in zip(ctx.sums, ctx.dims, ctx.sizes, strict=True):
+            own, rest = rest[: len(dims)], rest[len(dims) :]
             if any(grad is not None for grad in own):
-                filled = [torch.zeros_like(part) if g is None else g for part, g in zip(rows, own, strict=True)]
-                jobs.append((size, functools.partial(torch.autograd.backward, rows, filled)))
+                jobs.append((size, functools.partial(_update, sums_ND, own, dims)))
         _at_once(jobs)
-        ctx.rows = None
+        ctx.sums = None
         return None, None, None
 
 
-def _look_up(ops: Sequence[Kernel], joined: Sequence[Sequence[Joined]], *, trains: bool) -> list[list[Tensor]]:
-    found: dict[int, list[Tensor]] = {}
+def _look_up(ops: Sequence[FbgemmKernel], joined: Sequence[Sequence[Joined]], *, trains: bool) -> list[Tensor]:
+    """The sums of each op's tables, side by side."""
+    found: dict[int, Tensor] = {}
+    asked = [batched(own) for own in joined]  # here: threads wait for each other in Python
 
     def look_up(number: int) -> None:
         with torch.set_grad_enabled(trains):  # each thread has a grad mode of its own
-            found[number] = ops[number](joined[number])
+            found[number] = ops[number].look_up(*asked[number])
 
     _at_once([(_size(own), functools.partial(look_up, number)) for number, own in enumerate(joined)])
     return [found[number] for number in range(len(ops))]
+
+
+def _update(sums_ND: Tensor, grads: Sequence[Tensor | None], dims: Sequence[int]) -> None:
+    """The backward of one op."""
+    torch.autograd.backward([sums_ND], [_side_by_side(grads, sums_ND, dims)])
+
+
+def _side_by_side(grads: Sequence[Tensor | None], like_ND: Tensor, dims: Sequence[int]) -> Tensor:
+    """The gradient of all sums from those of parts; no copy where they lie next to each other already."""
+    first = grads[0]
+    if first is not None and _are_next_to_each_other(grads, len(like_ND)):
+        return first.as_strided(like_ND.shape, (first.stride(0), 1))
+    joined = torch.empty_like(like_ND)
+    for part, grad in zip(joined.split(list(dims), 1), grads, strict=True):
+        given = 0 if grad is None else len(grad)
+        if grad is not None:
+            part[:given].copy_(grad)
+        part[given:].zero_()
+    return joined
+
+
+def _are_next_to_each_other(grads: Sequence[Tensor | None], rows: int) -> bool:
+    """Whether tensors are adjacent columns of one."""
+    expected: tuple[Any, ...] = ()
+    for number, grad in enumerate(grads):
+        if grad is None or len(grad) != rows or grad.stride(1) != 1:
+            return False
+        place, line, memory = grad.storage_offset(), grad.stride(0), grad.untyped_storage().data_ptr()
+        if number and (place, line, memory) != expected:
+            return False
+        expected = (place + grad.shape[1], line, memory)
+    return True
 
 
 def _size(joined: Sequence[Joined]) -> int:
