@@ -18,7 +18,7 @@ from recfold.batch.checks import (
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.fold_lists import first_occurrences, first_occurrences_reference
 from recfold.batch.jagged import jagged_index_select, jagged_index_select_reference, offsets_of, window_positions
-from recfold.batch.kjt import KeyedJaggedTensor, bags_of, key_bounds, key_number
+from recfold.batch.kjt import KeyedJaggedTensor, key_bounds, key_number, own_offsets
 from recfold.batch.stats import FoldStats, num_bytes
 from recfold.spec import InputError
 
@@ -49,7 +49,7 @@ class InverseKeyedJaggedTensor:
         [7, 9, 7, 9, 4, 7, 9]
     """
 
-    __slots__ = ("_bounds", "index", "keys", "length", "offsets", "start", "values", "weights")
+    __slots__ = ("_bounds", "_own_offsets", "index", "keys", "length", "offsets", "start", "values", "weights")
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class InverseKeyedJaggedTensor:
             num_distinct = (len(offsets) - 1) // len(self.keys) if start is None else len(start)
             self.index = FoldIndex(inverse, num_distinct, validate=False)
         self._bounds: tuple[int, ...] | None = None
+        self._own_offsets: tuple[Tensor, ...] | None = None
 
     @property
     def inverse(self) -> Tensor | None:
@@ -134,7 +135,11 @@ class InverseKeyedJaggedTensor:
             InputError: no such key.
         """
         if not self.is_window:
-            return bags_of(self.keys, key, self.values, self.offsets, self.weights, self.bounds())
+            number = key_number(self.keys, key)
+            if self._own_offsets is None:
+                self._own_offsets = own_offsets(len(self.keys), self.offsets)
+            own = slice(*self.bounds()[number : number + 2])
+            return self.values[own], self._own_offsets[number], None if self.weights is None else self.weights[own]
         values, start, length, weights = self.lists(key)
         positions_P, offsets = window_positions(start, length)
         return values[positions_P], offsets, None if weights is None else weights[positions_P]

@@ -28,7 +28,7 @@ class KeyedJaggedTensor:
         (3, [2, 2, 1])
     """
 
-    __slots__ = ("_bounds", "keys", "offsets", "values", "weights")
+    __slots__ = ("_bounds", "_own_offsets", "keys", "offsets", "values", "weights")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class KeyedJaggedTensor:
         self.offsets = offsets
         self.weights = weights
         self._bounds: tuple[int, ...] | None = None
+        self._own_offsets: tuple[Tensor, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -71,7 +72,11 @@ class KeyedJaggedTensor:
         Raises:
             InputError: no such key.
         """
-        return bags_of(self.keys, key, self.values, self.offsets, self.weights, self.bounds())
+        number = key_number(self.keys, key)
+        if self._own_offsets is None:
+            self._own_offsets = own_offsets(len(self.keys), self.offsets)
+        own = slice(*self.bounds()[number : number + 2])
+        return self.values[own], self._own_offsets[number], None if self.weights is None else self.weights[own]
 
     def bounds(self) -> tuple[int, ...]:
         """Where the values of each feature begin, and the end: F + 1 numbers, read off the tensors once."""
@@ -146,20 +151,13 @@ def key_number(keys: tuple[str, ...], key: str) -> int:
         raise unknown("key", key, keys) from None
 
 
-def bags_of(
-    keys: tuple[str, ...],
-    key: str,
-    values: Tensor,
-    offsets: Tensor,
-    weights: Tensor | None,
-    bounds: tuple[int, ...],
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Values, offsets from 0 and weights of one key of feature-major lists."""
-    number = key_number(keys, key)
-    per_key = (len(offsets) - 1) // len(keys)
-    first, last = bounds[number], bounds[number + 1]
-    own = offsets[number * per_key : (number + 1) * per_key + 1] - first
-    return values[first:last], own, None if weights is None else weights[first:last]
+def own_offsets(num_keys: int, offsets: Tensor) -> tuple[Tensor, ...]:
+    """Offsets of each key's lists, counted from its own first value."""
+    per_key = (len(offsets) - 1) // num_keys
+    if per_key == 0:
+        return (offsets.new_zeros(1),) * num_keys
+    by_key = offsets.unfold(0, per_key + 1, per_key)
+    return (by_key - by_key[:, :1]).unbind()
 
 
 def _torchrec() -> Any:

@@ -12,16 +12,21 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recfold.batch.torch_cpu import torch_cpu
 
+Numbers = NDArray[np.int64]
+
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether the operations below take these: float32 or float64 of one type on a CPU, and torch has MKL's call."""
+    """Whether the operations below take these: float32 or float64 on a CPU, of one type and not empty, where torch has
+    MKL's call."""
     dtype = tensors[0].dtype
-    return _gemm_batch(dtype) is not None and all(own.dtype == dtype and own.is_cpu for own in tensors)
+    return _gemm_batch(dtype) is not None and all(own.dtype == dtype and own.is_cpu and own.numel() for own in tensors)
 
 
 def ragged_products(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tensor:
@@ -48,27 +53,26 @@ def ragged_products_gradients(
 def ragged_products_reference(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tensor:
     """The slow twin of `ragged_products`: row by row."""
     own_samples = others_BND.tensor_split(offsets[1:-1])
-    products = [
-        (own.flatten(0, 1) @ row.t()).view(len(own), -1) for row, own in zip(vectors_UMD, own_samples, strict=True)
-    ]
-    return torch.cat(products)
+    return torch.cat(
+        [(own @ row.t()).reshape(len(own), -1) for row, own in zip(vectors_UMD, own_samples, strict=True) if len(own)]
+    )
 
 
 def _products(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tensor:
     (_, num_m, dim), num_n = vectors_UMD.shape, others_BND.shape[1]
     out = others_BND.new_empty(len(others_BND), num_n * num_m)
-    rows = _rows_of(vectors_UMD)
-    samples, products = _samples_of(others_BND, num_n, offsets), _samples_of(out, num_n, offsets)
-    _multiply(samples, rows.transposed(), products, inner=dim)
+    firsts = offsets.numpy()
+    samples, products = _samples_of(others_BND, num_n, firsts), _samples_of(out, num_n, firsts)
+    _multiply(samples, _rows_of(vectors_UMD).transposed(), products, inner=dim)
     return out
 
 
 def _gradients(grad_BP: Tensor, vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     (_, num_m, _), num_n = vectors_UMD.shape, others_BND.shape[1]
     of_vectors, of_others = torch.zeros_like(vectors_UMD), torch.empty_like(others_BND)
-    grad = _samples_of(grad_BP, num_n, offsets)
-    samples = _samples_of(others_BND, num_n, offsets)
-    _multiply(grad, _rows_of(vectors_UMD), _samples_of(of_others, num_n, offsets), inner=num_m)
+    firsts = offsets.numpy()
+    grad, samples = _samples_of(grad_BP, num_n, firsts), _samples_of(others_BND, num_n, firsts)
+    _multiply(grad, _rows_of(vectors_UMD), _samples_of(of_others, num_n, firsts), inner=num_m)
     _multiply(grad.transposed(), samples, _rows_of(of_vectors), inner=samples.lines)
     return of_vectors, of_others
 
@@ -86,52 +90,50 @@ class _Matrices:
     """
 
     held: Tensor
-    first_U: Tensor
-    lines: Tensor | int
+    first_U: Numbers
+    lines: "Numbers | int"
     columns: int
     turned: bool = False
 
     def transposed(self) -> "_Matrices":
         return _Matrices(self.held, self.first_U, self.lines, self.columns, not self.turned)
 
+    def addresses(self) -> Numbers:
+        return self.first_U * self.held.element_size() + self.held.data_ptr()
+
 
 def _rows_of(held_UMD: Tensor) -> _Matrices:
     num_rows, lines, columns = held_UMD.shape
-    return _Matrices(held_UMD, torch.arange(num_rows) * (lines * columns), lines, columns)
+    return _Matrices(held_UMD, np.arange(num_rows) * (lines * columns), lines, columns)
 
 
-def _samples_of(held: Tensor, lines: int, offsets: Tensor) -> _Matrices:
+def _samples_of(held: Tensor, lines: int, offsets: Numbers) -> _Matrices:
     """Of tensors with so many lines a sample."""
-    width = held[0].numel()
-    return _Matrices(held, offsets[:-1] * width, offsets.diff() * lines, width // lines)
+    width = held.shape[1:].numel()
+    return _Matrices(held, offsets[:-1] * width, np.diff(offsets) * lines, width // lines)
 
 
-def _multiply(left: _Matrices, right: _Matrices, out: _Matrices, inner: Tensor | int) -> None:
+def _multiply(left: _Matrices, right: _Matrices, out: _Matrices, inner: "Numbers | int") -> None:
     """`out = left @ right`, matrix by matrix.
 
     The library's matrices are column-major: it sees each of ours transposed, and is asked for `right^T left^T`.
     """
     groups = len(out.first_U)
-
-    def each(number: Tensor | int) -> Tensor:
-        return number if isinstance(number, Tensor) else torch.full((groups,), number)
-
-    def flags(own: _Matrices) -> bytes:
-        return (b"T" if own.turned else b"N") * groups
-
-    def addresses(own: _Matrices) -> Tensor:
-        return own.first_U * own.held.element_size() + own.held.data_ptr()
-
-    dtype = out.held.dtype
-    factor, nothing = torch.ones(groups, dtype=dtype), torch.zeros(groups, dtype=dtype)
-    arguments: list[Any] = [
-        *(flags(right), flags(left), each(out.columns), each(out.lines), each(inner)),
-        *(factor, addresses(right), each(right.columns), addresses(left), each(left.columns)),
-        *(nothing, addresses(out), each(out.columns), torch.tensor(groups), torch.ones(groups, dtype=torch.int64)),
-    ]
-    call = _gemm_batch(dtype)
+    integers = np.empty((10, groups), dtype=np.int64)
+    of_inner, of_right, right_line, of_left, left_line, of_out, out_line, columns, lines, each = integers
+    of_inner[:], columns[:], lines[:], each[:] = inner, out.columns, out.lines, 1
+    for addresses, line, own in ((of_right, right_line, right), (of_left, left_line, left), (of_out, out_line, out)):
+        addresses[:], line[:] = own.addresses(), own.columns
+    factors = np.zeros((2, groups), dtype=np.float32 if out.held.dtype is torch.float32 else np.float64)
+    factors[0] = 1
+    number = np.array(groups)
+    call = _gemm_batch(out.held.dtype)
     assert call is not None
-    call(*(own if isinstance(own, bytes) else own.data_ptr() for own in arguments))
+    flags = [(b"T" if own.turned else b"N") * groups for own in (right, left)]
+    factor, nothing = factors
+    before = (columns, lines, of_inner, factor, of_right, right_line, of_left, left_line)
+    after = (nothing, of_out, out_line, number, each)
+    call(*flags, *(own.ctypes.data for own in (*before, *after)))
 
 
 @functools.cache

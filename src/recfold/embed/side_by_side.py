@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from recfold.embed.fbgemm_kernel import FbgemmKernel, batched
 from recfold.embed.ops import Kernel
@@ -104,13 +105,11 @@ def _side_by_side(grads: Sequence[Tensor | None], like_ND: Tensor, dims: Sequenc
     first = grads[0]
     if first is not None and _are_next_to_each_other(grads, len(like_ND)):
         return first.as_strided(like_ND.shape, (first.stride(0), 1))
-    joined = torch.empty_like(like_ND)
-    for part, grad in zip(joined.split(list(dims), 1), grads, strict=True):
-        given = 0 if grad is None else len(grad)
-        if grad is not None:
-            part[:given].copy_(grad)
-        part[given:].zero_()
-    return joined
+    filled = [
+        like_ND.new_zeros(len(like_ND), dim) if grad is None else pad(grad, (0, 0, 0, len(like_ND) - len(grad)))
+        for grad, dim in zip(grads, dims, strict=True)
+    ]
+    return torch.cat(filled, 1)
 
 
 def _are_next_to_each_other(grads: Sequence[Tensor | None], rows: int) -> bool:

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from recfold.batch import Folded, FoldIndex, plain
+from recfold.batch.folded import pair_products
 from recfold.batch.folded.pair_products import FoldedProducts, Products, folded_products_reference
+from recfold.batch.ragged_products import serves
 from recfold.batch.row_buckets import row_buckets
 from recfold.model.interaction import dot_interaction
 
@@ -20,9 +22,18 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
 
 
+@pytest.fixture(params=["in one operation", "in buckets"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of multiplying rows with their samples; elsewhere than with MKL there is one."""
+    if request.param == "in buckets":
+        monkeypatch.setattr(pair_products, "serves", lambda *tensors: False)
+    elif not serves(torch.ones(1)):
+        pytest.skip("torch has no MKL here")
+
+
 @given(inverses, st.booleans())
-@settings(max_examples=60)
-def test_folded_products_equal_the_reference(used: tuple[list[int], int], some: bool) -> None:
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_folded_products_equal_the_reference(way: None, used: tuple[list[int], int], some: bool) -> None:
     index = FoldIndex(torch.tensor(used[0]), used[1])
     vectors, others = drawn(used[1], 3, 4, seed=0), drawn(len(used[0]), 2, 4, seed=1)
     wanted = torch.tensor([5, 0, 3]) if some else None
@@ -38,7 +49,7 @@ def test_folded_products_equal_the_reference(used: tuple[list[int], int], some: 
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_gradients_of_gradients(inside: bool) -> None:
+def test_gradients_of_gradients(way: None, inside: bool) -> None:
     left, right = drawn(3, 2, 2, seed=0), drawn(3, 3, 2, seed=1)
     if inside:
         wanted = torch.tensor([1, 3])

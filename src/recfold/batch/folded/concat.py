@@ -64,8 +64,7 @@ def _joined(parts: list[Any], axis: int) -> Any:
     shapes = {tuple(size for at, size in enumerate(part.shape) if at != axis) for part in parts}
     if len(shapes) > 1:
         return Why("shapes differ")
-    flat: list[Part] = []
-    order, lies = _flattened(parts, axis, flat)
+    flat, order = _flattened(parts, axis)
     dtype = parts[0].dtype
     for part in parts[1:]:
         dtype = torch.promote_types(dtype, part.dtype)
@@ -77,27 +76,34 @@ def _joined(parts: list[Any], axis: int) -> Any:
         return Why("tensors of inference mode do not tell when they change")
     if len(folded) == len(flat) and len({part.index for part in folded}) == 1:
         values = torch.cat([part.values for part in folded], axis)
-        return Folded(values if lies else values.index_select(axis, order), folded[0].index, place)
-    return LazyConcat(flat, axis, place, None if lies else order)
+        return Folded(values if order is None else values.index_select(axis, order), folded[0].index, place)
+    return LazyConcat(flat, axis, place, order)
 
 
-def _flattened(parts: list[Any], axis: int, into: list[Part]) -> tuple[Tensor, bool]:
-    """Parts of lazy ones side by side; the order of all columns, and whether it is as they lie."""
-    orders, start, lies = [], 0, True
+def _flattened(parts: list[Any], axis: int) -> tuple[list[Part], Tensor | None]:
+    """Parts of lazy ones side by side; the order of all columns, None for as they lie."""
+    flat: list[Part] = []
+    widths: list[int] = []
+    orders: list[Tensor | None] = []
     for part in parts:
         if isinstance(part, LazyConcat) and part.axis == axis:
-            into.extend(part.fresh_parts())
-            width = sum(part.widths)
-            lies = lies and part.order is None
-            own = torch.arange(width, device=part.device) if part.order is None else part.order
+            flat.extend(part.fresh_parts())
+            orders.append(part.order)
+            widths.append(sum(part.widths))
         else:
-            part = part.settled() if not isinstance(part, (Tensor, Folded)) else part
-            into.append(part)
-            width = part.shape[axis]
-            own = torch.arange(width, device=part.device)
-        orders.append(own + start)
-        start += width
-    return (torch.cat(orders), lies) if not lies else (orders[0], True)
+            flat.append(part if isinstance(part, (Tensor, Folded)) else part.settled())
+            orders.append(None)
+            widths.append(part.shape[axis])
+    if all(order is None for order in orders):
+        return flat, None
+    starts = itertools.accumulate(widths, initial=0)
+    device = flat[0].device
+    return flat, torch.cat(
+        [
+            (torch.arange(width, device=device) if order is None else order) + start
+            for width, order, start in zip(widths, orders, starts, strict=False)
+        ]
+    )
 
 
 NOT_ONE = Why("it is not a concatenation")

@@ -1,0 +1,89 @@
+"""Products of rows with any number of samples each, in one operation."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from recfold.batch.folded.flops import FlopCount
+from recfold.batch.ragged_products import (
+    ragged_products,
+    ragged_products_gradients,
+    ragged_products_reference,
+    serves,
+)
+
+pytestmark = pytest.mark.skipif(not serves(torch.ones(1)), reason="torch has no MKL here")
+
+counts = st.lists(st.integers(0, 5), min_size=1, max_size=8).filter(any)
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
+
+
+def offsets_of(numbers: list[int]) -> Tensor:
+    return torch.tensor([0, *numbers]).cumsum(0)
+
+
+@given(counts, st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=80)
+def test_products_and_gradients_equal_the_reference(
+    numbers: list[int], num_m: int, num_n: int, dim: int, dtype: torch.dtype
+) -> None:
+    offsets = offsets_of(numbers)
+    vectors = drawn(len(numbers), num_m, dim, dtype=dtype).requires_grad_()
+    others = drawn(sum(numbers), num_n, dim, dtype=dtype).requires_grad_()
+    expected = ragged_products_reference(vectors, others, offsets)
+    found = ragged_products(vectors.detach(), others.detach(), offsets)
+    exact = {"rtol": 1e-12, "atol": 1e-12} if dtype is torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(found, expected, **exact)
+    grad = drawn(*expected.shape, dtype=dtype)
+    ours = ragged_products_gradients(grad, vectors.detach(), others.detach(), offsets)
+    for own, other in zip(ours, torch.autograd.grad(expected, (vectors, others), grad), strict=True):
+        torch.testing.assert_close(own, other, **exact)
+
+
+def test_a_row_without_samples_has_no_gradient() -> None:
+    vectors, others, offsets = drawn(3, 2, 4), drawn(2, 1, 4), offsets_of([1, 0, 1])
+    of_vectors, _ = ragged_products_gradients(torch.ones(2, 2, dtype=torch.float64), vectors, others, offsets)
+    assert torch.equal(of_vectors[1], torch.zeros(2, 4, dtype=torch.float64))
+    assert of_vectors[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("tensors", "yes"),
+    [
+        ((torch.ones(2), torch.ones(3)), True),
+        ((torch.ones(2).double(), torch.ones(3).double()), True),
+        ((torch.ones(2), torch.ones(3).double()), False),
+        ((torch.ones(2).bfloat16(),), False),
+        ((torch.ones(2), torch.ones(0)), False),
+        ((torch.ones(2, device="meta"),), False),
+    ],
+)
+def test_what_is_served(tensors: tuple[Tensor, ...], yes: bool) -> None:
+    assert serves(*tensors) is yes
+
+
+def test_operations_are_counted() -> None:
+    vectors, others, offsets = drawn(2, 3, 4), drawn(5, 2, 4), offsets_of([2, 3])
+    with FlopCount() as forward:
+        out = ragged_products(vectors, others, offsets)
+    with FlopCount() as backward:
+        ragged_products_gradients(out, vectors, others, offsets)
+    assert forward.total.products == 2 * 5 * (2 * 3) * 4
+    assert backward.total.products == 2 * forward.total.products
+
+
+def test_two_runs_are_bit_equal() -> None:
+    numbers = [1 + number % 7 for number in range(60)]
+    vectors = drawn(len(numbers), 5, 64, dtype=torch.float32)
+    others, offsets = drawn(sum(numbers), 3, 64, dtype=torch.float32), offsets_of(numbers)
+    first = ragged_products(vectors, others, offsets)
+    for pad in (1, 17, 4096):
+        held = torch.empty(pad)  # other memory
+        again = ragged_products(vectors.clone(), others.clone(), offsets)
+        assert torch.equal(first, again)
+        del held
