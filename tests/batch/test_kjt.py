@@ -28,6 +28,29 @@ def test_lists_of_one_key() -> None:
     assert kjt.bounds() == (0, 2, 5)
 
 
+@pytest.mark.parametrize("lengths", [[[2], [0], [1]], [[1, 3], [0, 0], [2, 1]]])
+def test_offsets_of_every_key_begin_at_zero(lengths: list[list[int]]) -> None:
+    flat = torch.tensor(lengths)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), flat.flatten().cumsum(0)])
+    kjt = KeyedJaggedTensor(["a", "b", "c"], torch.arange(int(offsets[-1])), offsets)
+    for _ in range(2):  # read again from what is kept
+        for key, own, first in zip("abc", lengths, offsets[:: len(lengths[0])].tolist(), strict=False):
+            values, starts, _ = kjt.bags(key)
+            assert values.tolist() == list(range(first, first + sum(own)))
+            assert starts.tolist() == [0, *torch.tensor(own).cumsum(0).tolist()]
+
+
+def test_lists_first_read_in_inference_mode_train() -> None:
+    kjt = KeyedJaggedTensor(["a", "b"], torch.arange(6), torch.tensor([0, 1, 3, 4, 6]))
+    with torch.inference_mode():
+        kjt.bags("a")
+    weight = torch.ones(6, 2, requires_grad=True)
+    values, offsets, _ = kjt.bags("b")
+    torch.nn.functional.embedding_bag(values, weight, offsets, mode="sum", include_last_offset=True).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.sum(1).tolist() == [0.0, 0.0, 0.0, 2.0, 2.0, 2.0]
+
+
 def test_no_samples() -> None:
     kjt = KeyedJaggedTensor(["a", "b"], torch.empty(0, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     assert kjt.num_samples == 0

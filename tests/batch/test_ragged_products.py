@@ -82,8 +82,30 @@ def test_two_runs_are_bit_equal() -> None:
     vectors = drawn(len(numbers), 5, 64, dtype=torch.float32)
     others, offsets = drawn(sum(numbers), 3, 64, dtype=torch.float32), offsets_of(numbers)
     first = ragged_products(vectors, others, offsets)
-    for pad in (1, 17, 4096):
-        held = torch.empty(pad)  # other memory
-        again = ragged_products(vectors.clone(), others.clone(), offsets)
-        assert torch.equal(first, again)
-        del held
+    for _ in range(3):
+        assert torch.equal(first, ragged_products(vectors.clone(), others.clone(), offsets))
+
+
+WRONG = {
+    "other dims": (drawn(2, 3, 8), drawn(3, 2, 4), [0, 1, 3], "expected"),
+    "two axes": (drawn(2, 3), drawn(3, 2, 3), [0, 1, 3], "expected"),
+    "not contiguous": (drawn(2, 4, 3).transpose(1, 2), drawn(3, 2, 4), [0, 1, 3], "not contiguous"),
+    "two types": (drawn(2, 3, 4), drawn(3, 2, 4).float(), [0, 1, 3], "of one type"),
+    "too few rows": (drawn(2, 3, 4), drawn(3, 2, 4), [0, 3], "offsets of"),
+    "samples without a row": (drawn(2, 3, 4), drawn(3, 2, 4), [0, 1, 2], "offsets from 0 to 2"),
+    "falling": (drawn(2, 3, 4), drawn(3, 2, 4), [0, 4, 3], "never falling"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=list(WRONG))
+def test_wrong_operands_are_refused(case: tuple[Tensor, Tensor, list[int], str]) -> None:
+    vectors, others, offsets, message = case
+    with pytest.raises(ValueError, match=message):
+        ragged_products(vectors, others, torch.tensor(offsets))
+    with pytest.raises(ValueError, match=message):
+        ragged_products_gradients(drawn(3, 6), vectors, others, torch.tensor(offsets))
+
+
+def test_a_wrong_gradient_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected contiguous"):
+        ragged_products_gradients(drawn(3, 5), drawn(2, 3, 4), drawn(3, 2, 4), torch.tensor([0, 1, 3]))

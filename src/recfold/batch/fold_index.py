@@ -143,7 +143,7 @@ class FoldIndex:
         return torch.bincount(self.inverse, minlength=self.num_distinct)
 
     def samples_by_row(self) -> tuple[Tensor | None, Tensor]:
-        """Samples sorted by their row, in order inside each; made once.
+        """Samples sorted by their row, in order inside each; of another index than the identity made once.
 
         Returns:
             int64 [B], None for as they lie; and int64 [U + 1], where those of each row begin.

@@ -18,7 +18,7 @@ from recfold.batch.checks import (
 from recfold.batch.fold_index import FoldIndex
 from recfold.batch.fold_lists import first_occurrences, first_occurrences_reference
 from recfold.batch.jagged import jagged_index_select, jagged_index_select_reference, offsets_of, window_positions
-from recfold.batch.kjt import KeyedJaggedTensor, key_bounds, key_number, own_offsets
+from recfold.batch.kjt import KeyedJaggedTensor, bags_of, key_bounds, key_number, own_offsets
 from recfold.batch.stats import FoldStats, num_bytes
 from recfold.spec import InputError
 
@@ -129,7 +129,8 @@ class InverseKeyedJaggedTensor:
     def bags(self, key: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """One feature as U lists one after the other: values, offsets [U + 1] from 0, weights.
 
-        Windows are written out; otherwise no values are copied.
+        Windows are written out; otherwise no values are copied, and every call gives the same offsets (do not change
+        them).
 
         Raises:
             InputError: no such key.
@@ -138,8 +139,7 @@ class InverseKeyedJaggedTensor:
             number = key_number(self.keys, key)
             if self._own_offsets is None:
                 self._own_offsets = own_offsets(len(self.keys), self.offsets)
-            own = slice(*self.bounds()[number : number + 2])
-            return self.values[own], self._own_offsets[number], None if self.weights is None else self.weights[own]
+            return bags_of(number, self.values, self._own_offsets[number], self.weights, self.bounds())
         values, start, length, weights = self.lists(key)
         positions_P, offsets = window_positions(start, length)
         return values[positions_P], offsets, None if weights is None else weights[positions_P]

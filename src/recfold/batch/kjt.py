@@ -67,7 +67,9 @@ class KeyedJaggedTensor:
         return self.offsets.diff()
 
     def bags(self, key: str) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The lists of one feature: values, offsets [B + 1] from 0, weights. No values are copied.
+        """The lists of one feature: values, offsets [B + 1] from 0, weights.
+
+        No values are copied, and every call gives the same offsets: do not change them.
 
         Raises:
             InputError: no such key.
@@ -75,8 +77,7 @@ class KeyedJaggedTensor:
         number = key_number(self.keys, key)
         if self._own_offsets is None:
             self._own_offsets = own_offsets(len(self.keys), self.offsets)
-        own = slice(*self.bounds()[number : number + 2])
-        return self.values[own], self._own_offsets[number], None if self.weights is None else self.weights[own]
+        return bags_of(number, self.values, self._own_offsets[number], self.weights, self.bounds())
 
     def bounds(self) -> tuple[int, ...]:
         """Where the values of each feature begin, and the end: F + 1 numbers, read off the tensors once."""
@@ -152,12 +153,21 @@ def key_number(keys: tuple[str, ...], key: str) -> int:
 
 
 def own_offsets(num_keys: int, offsets: Tensor) -> tuple[Tensor, ...]:
-    """Offsets of each key's lists, counted from its own first value."""
+    """Offsets of each key's lists, counted from its own first value; ordinary tensors in inference mode too."""
     per_key = (len(offsets) - 1) // num_keys
-    if per_key == 0:
-        return (offsets.new_zeros(1),) * num_keys
-    by_key = offsets.unfold(0, per_key + 1, per_key)
-    return (by_key - by_key[:, :1]).unbind()
+    with torch.inference_mode(False):
+        if per_key == 0:
+            return (torch.zeros(1, dtype=offsets.dtype, device=offsets.device),) * num_keys
+        by_key = offsets.unfold(0, per_key + 1, per_key)
+        return (by_key - by_key[:, :1]).unbind()
+
+
+def bags_of(
+    number: int, values: Tensor, own_offsets: Tensor, weights: Tensor | None, bounds: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Values, offsets and weights of the key of that number."""
+    own = slice(bounds[number], bounds[number + 1])
+    return values[own], own_offsets, None if weights is None else weights[own]
 
 
 def _torchrec() -> Any:

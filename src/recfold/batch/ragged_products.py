@@ -30,11 +30,13 @@ def serves(*tensors: Tensor) -> bool:
 
 
 def ragged_products(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tensor:
-    """Every sample's vectors with those of its row, [B, N * M]; what `serves` says yes to.
+    """Every sample's vectors with those of its row, [B, N * M]; what `serves` says yes to. Autograd does not see it.
 
     Args:
         vectors_UMD, others_BND: contiguous.
-        offsets: int64 [U + 1], rising from 0 to B.
+        offsets: int64 [U + 1], from 0 to B, never falling.
+    Raises:
+        ValueError: operands that are not so.
     """
     return torch.ops.recfold.ragged_products(vectors_UMD, others_BND, offsets)
 
@@ -46,6 +48,8 @@ def ragged_products_gradients(
 
     Args:
         grad_BP: [B, N * M], contiguous.
+    Raises:
+        ValueError: operands that are not so.
     """
     return torch.ops.recfold.ragged_products_gradients(grad_BP, vectors_UMD, others_BND, offsets)
 
@@ -59,6 +63,7 @@ def ragged_products_reference(vectors_UMD: Tensor, others_BND: Tensor, offsets: 
 
 
 def _products(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tensor:
+    _check(vectors_UMD, others_BND, offsets)
     (_, num_m, dim), num_n = vectors_UMD.shape, others_BND.shape[1]
     out = others_BND.new_empty(len(others_BND), num_n * num_m)
     firsts = offsets.numpy()
@@ -68,13 +73,35 @@ def _products(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> Tenso
 
 
 def _gradients(grad_BP: Tensor, vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    _check(vectors_UMD, others_BND, offsets)
     (_, num_m, _), num_n = vectors_UMD.shape, others_BND.shape[1]
+    expected = (len(others_BND), num_n * num_m)
+    if grad_BP.shape != expected or not _alike(grad_BP, others_BND):
+        raise ValueError(f"a gradient of {tuple(grad_BP.shape)}, expected contiguous {expected}")
     of_vectors, of_others = torch.zeros_like(vectors_UMD), torch.empty_like(others_BND)
     firsts = offsets.numpy()
     grad, samples = _samples_of(grad_BP, num_n, firsts), _samples_of(others_BND, num_n, firsts)
     _multiply(grad, _rows_of(vectors_UMD), _samples_of(of_others, num_n, firsts), inner=num_m)
     _multiply(grad.transposed(), samples, _rows_of(of_vectors), inner=samples.lines)
     return of_vectors, of_others
+
+
+def _check(vectors_UMD: Tensor, others_BND: Tensor, offsets: Tensor) -> None:
+    """Addresses are taken of all these: nothing else would notice that they are wrong."""
+    shapes = f"vectors {tuple(vectors_UMD.shape)} and {tuple(others_BND.shape)}"
+    if vectors_UMD.dim() != 3 or others_BND.dim() != 3 or vectors_UMD.shape[2] != others_BND.shape[2]:
+        raise ValueError(f"{shapes}, expected [U, M, D] and [B, N, D]")
+    if not (serves(vectors_UMD, others_BND) and _alike(vectors_UMD, others_BND)):
+        raise ValueError(f"{shapes} that are not contiguous and of one type, float32 or float64, on a CPU with MKL")
+    if offsets.dtype is not torch.int64 or not offsets.is_contiguous() or offsets.shape != (len(vectors_UMD) + 1,):
+        raise ValueError(f"offsets of {tuple(offsets.shape)}, expected int64 [{len(vectors_UMD) + 1}]")
+    firsts = offsets.numpy()
+    if firsts[0] != 0 or firsts[-1] != len(others_BND) or (np.diff(firsts) < 0).any():
+        raise ValueError(f"offsets from {firsts[0]} to {firsts[-1]}, expected 0 to {len(others_BND)}, never falling")
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and first.is_contiguous() and second.is_contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +178,7 @@ def _gemm_batch(dtype: torch.dtype) -> Any:
 
 
 # operations of torch's own kind: profilers, counters of operations and `explain` see them
-_LIBRARY = torch.library.Library("recfold", "DEF")
+_LIBRARY = torch.library.Library("recfold", "FRAGMENT")
 _LIBRARY.define("ragged_products(Tensor vectors, Tensor others, Tensor offsets) -> Tensor")
 _LIBRARY.define(
     "ragged_products_gradients(Tensor grad, Tensor vectors, Tensor others, Tensor offsets) -> (Tensor, Tensor)"

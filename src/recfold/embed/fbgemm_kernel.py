@@ -130,11 +130,10 @@ def batched(joined: Sequence[Joined]) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def _starts(joined: Joined, num_bags: int) -> Tensor:
-    """Where each bag of a table begins in its values, [num_bags]."""
+    """Where each bag of a table begins in its values, [num_bags]; there may be fewer only where a bag is an id."""
     if joined.offsets is None:
         return torch.arange(num_bags).clamp_(max=len(joined.values))
-    missing = num_bags - joined.num_bags
-    return torch.cat([joined.offsets, joined.offsets[-1:].expand(missing - 1)]) if missing else joined.offsets[:-1]
+    return joined.offsets[:-1]
 
 
 @functools.cache

@@ -105,11 +105,14 @@ def _side_by_side(grads: Sequence[Tensor | None], like_ND: Tensor, dims: Sequenc
     first = grads[0]
     if first is not None and _are_next_to_each_other(grads, len(like_ND)):
         return first.as_strided(like_ND.shape, (first.stride(0), 1))
-    filled = [
-        like_ND.new_zeros(len(like_ND), dim) if grad is None else pad(grad, (0, 0, 0, len(like_ND) - len(grad)))
-        for grad, dim in zip(grads, dims, strict=True)
-    ]
-    return torch.cat(filled, 1)
+    return torch.cat([_of_all_bags(grad, len(like_ND), dim) for grad, dim in zip(grads, dims, strict=True)], 1)
+
+
+def _of_all_bags(grad: Tensor | None, bags: int, dim: int) -> Tensor:
+    """A table's gradient with zeros for the bags that it does not have; all zeros where there is none."""
+    if grad is None:
+        return torch.zeros(bags, dim)
+    return grad if len(grad) == bags else pad(grad, (0, 0, 0, bags - len(grad)))
 
 
 def _are_next_to_each_other(grads: Sequence[Tensor | None], rows: int) -> bool:

@@ -153,8 +153,7 @@ class Learner:
         """`step` on a batch that is prepared and whose labels are known to be right."""
         if self.traffic is not None:
             self.traffic.begin_step()
-        if not self.model.training:
-            self.model.train()
+        self.model.train()
         loss = summed_loss(self.logits(batch, upcoming), batch, self.label_weights_L)
         self._end_of_pass()
         own = [float(loss.detach()), total_weight(batch), float(batch.num_samples), float(stop)]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recfold.batch import Folded, FoldIndex, LazyConcat, TensorLike
+from recfold.batch import Folded, FoldIndex, LazyConcat, TensorLike, plain
+from recfold.model.interaction import dot_interaction
 from recfold.spec import InputError
 
 INVERSE = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 2, 0])
@@ -89,6 +90,21 @@ def test_an_index_first_used_in_inference_mode_trains() -> None:
     found.backward()
     torch.testing.assert_close(found.detach(), expected.clone())
     assert user.grad is not None
+
+
+def test_pairs_first_chosen_in_inference_mode_train() -> None:
+    own, dim = index(), 3  # a layout of vectors that no other test has
+    vectors, item = torch.randn(ROWS, 5, dim, requires_grad=True), torch.randn(SAMPLES, 2, dim, requires_grad=True)
+
+    def pairs() -> Tensor:
+        return plain(dot_interaction(torch.cat([Folded(vectors, own), item], 1)))
+
+    with torch.inference_mode():
+        expected = pairs()
+    found = pairs()
+    found.sum().backward()
+    torch.testing.assert_close(found.detach(), expected.clone())
+    assert vectors.grad is not None
 
 
 def test_non_reentrant_checkpointing() -> None:

@@ -48,6 +48,21 @@ def test_folded_products_equal_the_reference(way: None, used: tuple[list[int], i
         torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-12)
 
 
+def test_operands_that_are_views(way: None) -> None:
+    index = FoldIndex(torch.tensor([0, 0, 2]), 3)
+    vectors, others = drawn(3, 4, 3, seed=0).transpose(1, 2), drawn(1, 2, 4, seed=1).expand(3, 2, 4)
+    found = FoldedProducts.apply(vectors, others, index, None)
+    expected = folded_products_reference(vectors, others, index)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    grad = drawn(6, 3, seed=2).detach().t()
+    for own, other in zip(
+        torch.autograd.grad(found, (vectors, others), grad),
+        torch.autograd.grad(expected, (vectors, others), grad),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_gradients_of_gradients(way: None, inside: bool) -> None:
     left, right = drawn(3, 2, 2, seed=0), drawn(3, 3, 2, seed=1)

@@ -96,12 +96,12 @@ def _flattened(parts: list[Any], axis: int) -> tuple[list[Part], Tensor | None]:
             widths.append(part.shape[axis])
     if all(order is None for order in orders):
         return flat, None
-    starts = itertools.accumulate(widths, initial=0)
+    starts = itertools.accumulate(widths[:-1], initial=0)
     device = flat[0].device
     return flat, torch.cat(
         [
             (torch.arange(width, device=device) if order is None else order) + start
-            for width, order, start in zip(widths, orders, starts, strict=False)
+            for width, order, start in zip(widths, orders, starts, strict=True)
         ]
     )
 

@@ -196,7 +196,7 @@ def _plan(
         width = len(tiers[first])
         at = a * width + b if first == second else (firsts[second] + b) * width + a
         found[first != second].setdefault(first, []).append((pair, at))
-    blocks: list[dict[int, Tensor | None]] = [{}, {}]
+    blocks: list[dict[int, list[int] | None]] = [{}, {}]
     places: list[int] = []
     for number in range(len(tiers) - 1, -1, -1):
         for which in (0, 1):
@@ -205,9 +205,14 @@ def _plan(
                 size = len(tiers[number]) * (firsts[number] if which else len(tiers[number]))
                 entries = sorted(entries, key=lambda entry: entry[1])
                 wanted = [at for _, at in entries]
-                blocks[which][number] = None if wanted == list(range(size)) else torch.tensor(wanted, device=device)
+                blocks[which][number] = None if wanted == list(range(size)) else wanted
                 places += [pair for pair, _ in entries]
-    return _Plan(blocks[0], blocks[1], torch.tensor(places, device=device).argsort())
+    with torch.inference_mode(False):  # kept for steps that train
+        inside, across = (
+            {number: None if own is None else torch.tensor(own, device=device) for number, own in block.items()}
+            for block in blocks
+        )
+        return _Plan(inside, across, torch.tensor(places, device=device).argsort())
 
 
 def _held(vectors: Part) -> Tensor:
