@@ -177,3 +177,13 @@ def test_wrong_number_of_rows_is_a_programmers_error(index: FoldIndex) -> None:
         index.unfold(torch.ones(3, 1))
     with pytest.raises(ValueError, match="expected 2 rows, got a tensor of shape"):
         index.fold_sum(torch.ones(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("inverse", "order", "offsets"),
+    [([0, 0, 2], None, [0, 2, 2, 3]), ([2, 0, 2, 0], [1, 3, 0, 2], [0, 2, 2, 4]), (None, None, [0, 1, 2, 3])],
+)
+def test_samples_by_row(inverse: list[int] | None, order: list[int] | None, offsets: list[int]) -> None:
+    index = FoldIndex(None if inverse is None else torch.tensor(inverse), 3)
+    found, starts = index.samples_by_row()
+    assert (None if found is None else found.tolist(), starts.tolist()) == (order, offsets)

@@ -1,11 +1,14 @@
 """Products of rows with any number of samples each, in one operation."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recfold.batch import Folded, FoldIndex
 from recfold.batch.folded.flops import FlopCount
 from recfold.batch.ragged_products import (
     ragged_products,
@@ -13,8 +16,11 @@ from recfold.batch.ragged_products import (
     ragged_products_reference,
     serves,
 )
+from recfold.model.interaction import dot_interaction
 
-pytestmark = pytest.mark.skipif(not serves(torch.ones(1)), reason="torch has no MKL here")
+# not by `serves`: that torch has MKL and its call is not found must be noticed
+HAS_MKL = torch.backends.mkl.is_available() and sys.platform.startswith("linux")
+pytestmark = pytest.mark.skipif(not HAS_MKL, reason="torch has no MKL here")
 
 counts = st.lists(st.integers(0, 5), min_size=1, max_size=8).filter(any)
 
@@ -109,3 +115,10 @@ def test_wrong_operands_are_refused(case: tuple[Tensor, Tensor, list[int], str])
 def test_a_wrong_gradient_is_refused() -> None:
     with pytest.raises(ValueError, match="expected contiguous"):
         ragged_products_gradients(drawn(3, 5), drawn(2, 3, 4), drawn(3, 2, 4), torch.tensor([0, 1, 3]))
+
+
+def test_the_dot_interaction_uses_them() -> None:
+    user = Folded(drawn(2, 3, 4), FoldIndex(torch.tensor([0, 0, 1]), 2))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        dot_interaction(torch.cat([user, drawn(3, 2, 4)], 1))
+    assert "recfold::ragged_products" in {event.key for event in profile.key_averages()}

@@ -11,8 +11,10 @@ import torch
 
 @functools.cache
 def torch_cpu() -> ctypes.CDLL | None:
-    """It, as it is loaded already; also what it is linked with is found through it, and no other copy. None elsewhere
-    than on Linux."""
+    """The library as this process has loaded it, or None where it cannot be reached so (elsewhere than on Linux).
+
+    A name that it does not have is looked for in what it is linked with, such as its OpenMP, and in no other copy.
+    """
     if not sys.platform.startswith("linux"):
         return None
     try:

@@ -101,18 +101,22 @@ def _update(sums_ND: Tensor, grads: Sequence[Tensor | None], dims: Sequence[int]
 
 
 def _side_by_side(grads: Sequence[Tensor | None], like_ND: Tensor, dims: Sequence[int]) -> Tensor:
-    """The gradient of all sums from those of parts; no copy where they lie next to each other already."""
+    """The gradient [N, all D] of all sums from those of tables, each [N or fewer, D].
+
+    No copy where they lie next to each other already.
+    """
     first = grads[0]
     if first is not None and _are_next_to_each_other(grads, len(like_ND)):
         return first.as_strided(like_ND.shape, (first.stride(0), 1))
-    return torch.cat([_of_all_bags(grad, len(like_ND), dim) for grad, dim in zip(grads, dims, strict=True)], 1)
+    return torch.cat([_of_all_bags(g, part) for g, part in zip(grads, like_ND.split(list(dims), 1), strict=True)], 1)
 
 
-def _of_all_bags(grad: Tensor | None, bags: int, dim: int) -> Tensor:
+def _of_all_bags(grad: Tensor | None, like_ND: Tensor) -> Tensor:
     """A table's gradient with zeros for the bags that it does not have; all zeros where there is none."""
     if grad is None:
-        return torch.zeros(bags, dim)
-    return grad if len(grad) == bags else pad(grad, (0, 0, 0, bags - len(grad)))
+        return torch.zeros_like(like_ND)
+    missing = len(like_ND) - len(grad)
+    return pad(grad, (0, 0, 0, missing)) if missing else grad
 
 
 def _are_next_to_each_other(grads: Sequence[Tensor | None], rows: int) -> bool:

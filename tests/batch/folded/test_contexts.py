@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from recfold.batch import Folded, FoldIndex, LazyConcat, TensorLike, plain
+from recfold.batch.folded import products
 from recfold.model.interaction import dot_interaction
 from recfold.spec import InputError
 
@@ -93,8 +94,9 @@ def test_an_index_first_used_in_inference_mode_trains() -> None:
 
 
 def test_pairs_first_chosen_in_inference_mode_train() -> None:
-    own, dim = index(), 3  # a layout of vectors that no other test has
-    vectors, item = torch.randn(ROWS, 5, dim, requires_grad=True), torch.randn(SAMPLES, 2, dim, requires_grad=True)
+    own = index()
+    vectors, item = torch.randn(ROWS, 5, 3, requires_grad=True), torch.randn(SAMPLES, 2, 3, requires_grad=True)
+    products._plan.cache_clear()  # of a test before
 
     def pairs() -> Tensor:
         return plain(dot_interaction(torch.cat([Folded(vectors, own), item], 1)))
